@@ -1,0 +1,1 @@
+"""Slipway: a Kubernetes operator from data to trusted traffic."""
