@@ -11,7 +11,11 @@ class Contract(BaseModel):
     """Frozen, camelCase on the wire; unknown fields are kept out so that a newer writer can be read."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", use_attribute_docstrings=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
     )
 
     def to_json(self) -> str:

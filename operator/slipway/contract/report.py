@@ -23,6 +23,8 @@ class ExitCode(IntEnum):
     COMMUNICATION = 14
     HANG = 15
     OUT_OF_MEMORY = 16
+    INCONCLUSIVE = 17
+    """The node was too busy to measure; trying again, or elsewhere, may help."""
     INTERNAL = 70
 
 
