@@ -9,8 +9,8 @@ FIRST_MS = 0.5
 STEP = 1.2
 EDGES = 65
 
-LADDER_MS: tuple[float, ...] = tuple(float(f"{FIRST_MS * STEP**k:.3g}") for k in range(EDGES))
-"""Upper edges in milliseconds, three significant digits: 0.5, 0.6, 0.72, ... 58400."""
+LADDER_MS: tuple[float, ...] = tuple(float(f"{FIRST_MS * STEP**k:.2g}") for k in range(EDGES))
+"""Upper edges in ms, with two digits, as fine as Envoy's histograms are: 0.5, 0.6, 0.72, ... 58000."""
 
 
 def edge_at_or_above(threshold_ms: float) -> float:

@@ -30,7 +30,7 @@ class Counters:
 
     @property
     def measured(self) -> int:
-        """Requests with a latency, which shares of slow ones are taken of. Timeouts have none; they are bad."""
+        """Requests with a latency: shares of slow ones are of these. Timeouts have none, they are bad."""
         return sum(count for _, count in self.latency)
 
     @property
@@ -139,7 +139,7 @@ class Traffic:
     counters: Mapping[str, Counters] = field(default_factory=dict)
     """Revision key -> since this epoch began."""
     intervals: Mapping[str, tuple[Interval, ...]] = field(default_factory=dict)
-    """Deployment key -> intervals since its acknowledged weights last changed, oldest first; a single arm: the
+    """Deployment key -> intervals since its acknowledged weights last changed, oldest first; one arm: the
     last minute. So at a step of a rollout these are exactly the step's evidence."""
     rates: Mapping[str, Rates] = field(default_factory=dict)
     """Revision key -> last minute."""
