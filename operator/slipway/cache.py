@@ -9,14 +9,12 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from slipway.contract.report import Progress
 from slipway.decision import Manifest
+from slipway.router.traffic import Traffic
 from slipway.settings import Platform
-
-if TYPE_CHECKING:
-    from slipway.router.traffic import Traffic
 
 OUR_LABELS = "slipway.dev/"
 TOMBSTONES = 20_000
@@ -159,7 +157,7 @@ class View:
     objects: Objects
     progress: Mapping[str, Progress]
     """By uid of our object."""
-    traffic: "Traffic"
+    traffic: Traffic
     platform: Platform
 
 
