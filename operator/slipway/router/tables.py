@@ -25,7 +25,7 @@ METHOD = ":method"
 def public_table(routes: Iterable[Route], domains: Mapping[str, tuple[str, ...]]) -> Packed:
     """Hosts as settled by settle_hosts. What isn't infer, ready or metadata of a known model is 404.
 
-    Only what changed is built: protobuf reads messages laid end to end as one, so the parts are kept as bytes.
+    Only what changed is built: protobuf reads messages laid end to end as one, so parts are kept as bytes.
     """
     targets = [_target(route) for route in sorted(routes, key=lambda route: route.key)]
     by_path = b"".join(_path_routes(target) for target in targets)
