@@ -1,25 +1,23 @@
-"""A real etcd and kube-apiserver on loopback, without a node: for CRDs, CEL, admission, server-side apply and watches.
+"""A real etcd and kube-apiserver on loopback, without a node: for CRDs, CEL, admission, apply and watches.
 
     with api_server() as kubeconfig: ...
 
-There are no controllers behind it: no garbage collection, no service accounts, no default token, no pods that run.
+There are no controllers behind it: no garbage collection, no service accounts, no pods that run.
 """
 
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cluster"))
-from slipway_cluster import certificates, paths
+from slipway_cluster import certificates, paths, probe
 
 READY_WITHIN = 30.0
 
@@ -32,7 +30,7 @@ class ProgramsMissingError(Exception):
 def api_server() -> Iterator[Path]:
     """The path of an administrator's kubeconfig of an empty API server, which ends with the block.
 
-    The processes also end when the thread that entered the block dies, so a killed test run leaves none behind.
+    The processes end with the thread that entered the block, so a killed test run leaves none behind.
     """
     etcd, apiserver = require("etcd"), require("kube-apiserver")
     with ExitStack() as stack:
@@ -131,23 +129,15 @@ def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 def wait_until_ready(
     process: subprocess.Popen[bytes], server: str, pki: certificates.Folder, log: Path
 ) -> None:
-    trust = ssl.create_default_context(cafile=str(pki.certificate("ca")))
-    trust.load_cert_chain(pki.certificate("admin"), pki.key("admin"))
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
-    )
     deadline = time.monotonic() + READY_WITHIN
-    said = ""
-    while time.monotonic() < deadline:
+    while said := probe.not_ready(server, pki):
         if process.poll() is not None:
             raise RuntimeError(f"kube-apiserver ended with {process.returncode}:\n{tail(log)}")
-        try:
-            opener.open(f"{server}/readyz", timeout=2).close()
-            return
-        except OSError as error:  # refused while it starts; 403 or 500 until its start-up hooks are through
-            said = str(error)
+        if time.monotonic() > deadline:
+            raise RuntimeError(
+                f"kube-apiserver isn't ready after {READY_WITHIN:.0f} s ({said}):\n{tail(log)}"
+            )
         time.sleep(0.1)
-    raise RuntimeError(f"kube-apiserver wasn't ready after {READY_WITHIN:.0f} s ({said}):\n{tail(log)}")
 
 
 def tail(log: Path) -> str:

@@ -1,4 +1,4 @@
-"""Keys, certificates and kubeconfigs, by the openssl command: set-up runs before any Python package is there."""
+"""Keys, certificates and kubeconfigs, by openssl: set-up runs before any Python package is there."""
 
 import base64
 import json
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 DAYS = "3650"
-# Without a config file of our own, openssl adds the extensions of the machine's openssl.cnf to every certificate.
+# Without a config of our own, openssl adds the extensions of the machine's openssl.cnf to each certificate.
 PLAIN_CONFIG = "[req]\ndistinguished_name = dn\n[dn]\n"
 
 

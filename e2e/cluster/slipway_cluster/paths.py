@@ -6,6 +6,7 @@ from pathlib import Path
 
 KUBERNETES = "1.36.3"
 MODULES = Path(__file__).resolve().parent.parent / "modules"
+MANIFESTS = Path(__file__).resolve().parent.parent / "manifests"
 
 
 def cache() -> Path:
@@ -14,8 +15,12 @@ def cache() -> Path:
 
 
 def programs() -> Path:
-    """The folder of the built programs. Its name changes with any pinned version, so old programs never mix."""
+    """The folder of the built programs. Its name changes with any pinned version: old programs never mix in."""
     pins = hashlib.sha256()
     for file in sorted(MODULES.glob("*/go.*")):
         pins.update(file.relative_to(MODULES).as_posix().encode() + b"\0" + file.read_bytes())
     return cache() / f"bin-{KUBERNETES}-{pins.hexdigest()[:8]}"
+
+
+def clusters() -> Path:
+    return cache() / "clusters"
