@@ -2,7 +2,8 @@
 
 Order is what makes a change lose no request: clusters with their endpoints before the routes that use them,
 and a cluster goes only after the routes without it are acknowledged. Weight on a cluster that Envoy doesn't
-hold would be acknowledged and answered with 503.
+hold would be acknowledged and answered with 503. Envoy acknowledges clusters once they are warm, that is once
+their endpoints have come and were checked; so endpoints don't wait for that acknowledgement, routes do.
 """
 
 from collections.abc import Mapping
@@ -81,25 +82,24 @@ class Exchange:
 
     def send(self, wanted: Resources) -> Response | None:
         """The next thing to be sent; None: nothing before the next request or change."""
+        holds_all = True  # of the types before this one, as wanted now
         for type_url in ORDER:
-            if type_url == ROUTES and not self._holds_clusters():
+            if type_url == ROUTES and not holds_all:
                 return None
             subscription = self.subscriptions.get(type_url)
             if subscription is None:
+                holds_all &= type_url != ENDPOINTS or not self._clusters
                 continue
             if subscription.waits:
-                return None
+                holds_all = False
+                continue
             resources, version = self._wanted(type_url, wanted, subscription)
             if version != subscription.sent or not subscription.names <= subscription.sent_names:
                 return self._response(type_url, version, resources, subscription, wanted)
+            holds_all &= subscription.acked == version
+            if type_url == ENDPOINTS:
+                holds_all &= self._clusters.keys() <= subscription.names
         return None
-
-    def _holds_clusters(self) -> bool:
-        """It took all clusters and asked for the endpoints of each."""
-        if CLUSTERS in self.refusals or ENDPOINTS in self.refusals:
-            return False
-        endpoints = self.subscriptions.get(ENDPOINTS, _Subscription())
-        return self._clusters.keys() <= endpoints.names
 
     def acknowledged(self, type_url: str) -> str | None:
         """Version that the router holds."""
@@ -138,7 +138,7 @@ class Exchange:
             self._clusters = resources
             # A cluster that changed is warmed again and waits for its endpoints, known or not.
             endpoints = self.subscriptions.get(ENDPOINTS)
-            if endpoints is not None and not endpoints.waits:
+            if endpoints is not None:
                 endpoints.sent = None
         if type_url == ROUTES:
             self._offered = wanted

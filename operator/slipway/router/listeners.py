@@ -6,17 +6,18 @@ from typing import Any as Json
 
 from slipway.router.message import LISTENERS, Packed, packed, typed
 from slipway.router.tables import PUBLIC, SELF_TEST
-from slipway.router.tls import downstream_tls
+from slipway.router.tls import CONFIG_DIRECTORY, downstream_tls
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where routers listen; they differ from the defaults only where routers share a network (tests)."""
+    """Where routers listen and keep their files; other than the defaults only without a pod network (tests)."""
 
     address: str = "0.0.0.0"
     http: int = 8000
     grpc: int = 8001
     self_test: int = 8100
+    directory: str = CONFIG_DIRECTORY
 
 
 @lru_cache(maxsize=8)
@@ -28,7 +29,11 @@ def listeners(ports: Ports) -> dict[str, Packed]:
         SELF_TEST: packed(
             LISTENERS,
             _listener(
-                SELF_TEST, ports.address, ports.self_test, SELF_TEST, transport_socket=downstream_tls()
+                SELF_TEST,
+                ports.address,
+                ports.self_test,
+                SELF_TEST,
+                transport_socket=downstream_tls(ports.directory),
             ),
         ),
     }

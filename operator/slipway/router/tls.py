@@ -79,7 +79,11 @@ def secret_files(directory: str, certificates: str) -> dict[str, Json]:
 
 def _common(peer: str, directory: str) -> dict[str, Json]:
     return {
-        "tls_params": {"tls_minimum_protocol_version": "TLSv1_3"},
+        # Envoy as a client speaks up to 1.2 unless told.
+        "tls_params": {
+            "tls_minimum_protocol_version": "TLSv1_3",
+            "tls_maximum_protocol_version": "TLSv1_3",
+        },
         "tls_certificate_sds_secret_configs": [_source(CERTIFICATE, directory)],
         "combined_validation_context": {
             "default_validation_context": {
