@@ -31,7 +31,9 @@ class Interest:
             keys |= self._of(change.old)
         own = key_of(change.manifest)
         if own.kind in self._controllers:
-            self._refer(own, self._references(own, change.new))
+            # What it begins or ceases to refer to must learn it: a ModelVersion lists its users.
+            turned = self._refer(own, self._references(own, change.new))
+            keys |= {key for key in turned if key.kind in self._controllers}
         return keys
 
     def _of(self, manifest: Manifest) -> set[Key]:
@@ -58,7 +60,8 @@ class Interest:
             return frozenset()
         return frozenset(self._controllers[own.kind].references(resource))
 
-    def _refer(self, own: Key, targets: frozenset[Key]) -> None:
+    def _refer(self, own: Key, targets: frozenset[Key]) -> frozenset[Key]:
+        """Keep the references; those that are new or gone."""
         before = self._targets.pop(own, frozenset())
         for target in before - targets:
             self._referrers[target].discard(own)
@@ -68,6 +71,7 @@ class Interest:
             self._referrers[target].add(own)
         if targets:
             self._targets[own] = targets
+        return before ^ targets
 
 
 def key_of(manifest: Manifest) -> Key:
