@@ -20,6 +20,7 @@ from slipway.api.meta import (
     Resource,
     Status,
     Wire,
+    expressed,
     list_map,
     rule,
     rules,
@@ -121,7 +122,7 @@ class CompressionJobSpec(Wire):
                 "self.passes.filter(p, has(p.staticQuantize)).size() <= 1",
                 "passes: a model can be quantized once; keep one staticQuantize",
             ),
-            rule(
+            expressed(
                 "self.passes.all(p, !has(p.staticQuantize)"
                 " || p.staticQuantize.calibration.split != self.evaluation.split)",
                 "'calibration.split and evaluation.split are both %s: calibrate on train or validation'"

@@ -14,6 +14,7 @@ from slipway.api.meta import (
     Resource,
     Status,
     Wire,
+    expressed,
     list_map,
     rule,
     rules,
@@ -95,7 +96,7 @@ class Split(Wire):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            rule(
+            expressed(
                 "self.validationFraction + self.testFraction < 1.0",
                 "'split: validationFraction and testFraction add up to %s; they must leave rows for train'.format("
                 "[double(int((self.validationFraction + self.testFraction) * 1000.0 + 0.5)) / 1000.0])",

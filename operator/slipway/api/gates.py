@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from slipway.api.meta import Wire, rule, rules
+from slipway.api.meta import Wire, expressed, rule, rules
 from slipway.api.units import Phrase, Word, capped
 
 Verdict = Literal["Pass", "Fail", "Continue", "Inconclusive", "NoData"]
@@ -42,13 +42,15 @@ def _quoted(names: tuple[str, ...]) -> str:
 
 
 def _fraction(bound: str) -> dict[str, str]:
-    # The suggestion is only made where it would be a fraction.
-    says = f"'{bound} is %s; %s is a fraction from 0 to 1'.format([self.{bound}, self.metric])"
-    hint = f"': did you mean %s?'.format([self.{bound} / 100.0])"
-    return rule(
+    # Two whole messages: the API server takes a format for unboundedly long, so that joining two costs too much.
+    says = f"{bound} is %s; %s is a fraction from 0 to 1"
+    found = f"self.{bound}, self.metric"
+    return expressed(
         f"!has(self.{bound}) || !(self.metric in {_quoted(FRACTIONS)})"
         f" || (self.{bound} >= -1.0 && self.{bound} <= 1.0)",
-        f"{says} + (self.{bound} > 1.0 && self.{bound} <= 100.0 ? {hint} : '')",
+        # Nothing is suggested where it would be no fraction either.
+        f"self.{bound} > 1.0 && self.{bound} <= 100.0"
+        f" ? '{says}: did you mean %s?'.format([{found}, self.{bound} / 100.0]) : '{says}'.format([{found}])",
     )
 
 
@@ -69,7 +71,7 @@ class Gate(Wire):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule("has(self.min) || has(self.max)", "set min, max or both"),
-            rule(
+            expressed(
                 "!has(self.min) || !has(self.max) || self.min <= self.max",
                 "'min (%s) is above max (%s): nothing can pass'.format([self.min, self.max])",
             ),
@@ -86,7 +88,7 @@ def gates_of(known: tuple[str, ...], per_class: tuple[str, ...]) -> dict[str, An
     return {
         "x-kubernetes-list-type": "atomic",
         **rules(
-            rule(
+            expressed(
                 f"self.all(g, g.metric in {_quoted(known)})",
                 f"'%s is not measured here; use one of {names}'.format("
                 f"[self.filter(g, !(g.metric in {_quoted(known)}))[0].metric])",

@@ -17,8 +17,13 @@ MAX_NAME = 40
 
 
 def rule(rule: str, message: str) -> dict[str, str]:
-    """A CEL rule; a message with a quote in front is an expression that carries the value found."""
-    return {"rule": rule, "messageExpression" if message.startswith("'") else "message": message}
+    """A CEL rule and what is said where it doesn't hold."""
+    return {"rule": rule, "message": message}
+
+
+def expressed(rule: str, message: str) -> dict[str, str]:
+    """A CEL rule whose message is an expression too, so that it carries the value found."""
+    return {"rule": rule, "messageExpression": message}
 
 
 def rules(*made: dict[str, str]) -> dict[str, Any]:

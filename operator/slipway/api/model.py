@@ -5,7 +5,19 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from slipway.api.gates import COMPARED, OFFLINE
-from slipway.api.meta import AGE, SUMMARY, Column, ObjectRef, Resource, Status, Wire, list_map, rule, rules
+from slipway.api.meta import (
+    AGE,
+    SUMMARY,
+    Column,
+    ObjectRef,
+    Resource,
+    Status,
+    Wire,
+    expressed,
+    list_map,
+    rule,
+    rules,
+)
 from slipway.api.pods import LabelMap
 from slipway.api.units import CamelWord, Name, Sentence, Time, Word, capped
 
@@ -38,7 +50,7 @@ class Best(Wire):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            rule(
+            expressed(
                 f"self.metric in {_BEST_OF}",
                 f"'best.metric: %s is no figure of a version; use one of {', '.join((*OFFLINE, *COMPARED))}'"
                 ".format([self.metric])",

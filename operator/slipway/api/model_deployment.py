@@ -16,6 +16,7 @@ from slipway.api.meta import (
     Resource,
     Status,
     Wire,
+    expressed,
     list_map,
     rule,
     rules,
@@ -106,7 +107,7 @@ class Canary(Wire):
             max_length=20,
             json_schema_extra=ATOMIC
             | rules(
-                rule(
+                expressed(
                     f"{_WEIGHTS}.all(w, w >= 1 && w <= 99) && {_WEIGHTS}.isSorted()"
                     f" && {_WEIGHTS}.all(w, {_WEIGHTS}.exists_one(v, v == w))",
                     "'rollout.canary.steps: weights must rise and stay between 1 and 99, got %s'"
@@ -143,11 +144,13 @@ class AnalysisMetric(Wire):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            rule(
+            expressed(
                 "self.maxIncrease > 0.0 && self.maxIncrease <= 1.0",
-                "'maxIncrease is %s; it is a difference of fractions, over 0 and at most 1'.format([self.maxIncrease])"
-                " + (self.maxIncrease > 1.0 && self.maxIncrease <= 100.0"
-                " ? ': did you mean %s?'.format([self.maxIncrease / 100.0]) : '')",
+                "self.maxIncrease > 1.0 && self.maxIncrease <= 100.0"
+                " ? 'maxIncrease is %s; it is a difference of fractions, over 0 and at most 1: did you mean %s?'"
+                ".format([self.maxIncrease, self.maxIncrease / 100.0])"
+                " : 'maxIncrease is %s; it is a difference of fractions, over 0 and at most 1'"
+                ".format([self.maxIncrease])",
             )
         )
     )
@@ -184,7 +187,7 @@ class Autoscaling(Wire):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            rule(
+            expressed(
                 "self.minReplicas <= self.maxReplicas",
                 "'autoscaling.minReplicas (%d) is above maxReplicas (%d)'.format([self.minReplicas, self.maxReplicas])",
             )

@@ -185,7 +185,7 @@ Phrase = Annotated[str, _clipped(128), Field(max_length=128)]
 """A few words of a status; longer text is cut."""
 LogTail = Annotated[str, _tail(2048), Field(max_length=2048)]
 """The end of a log; earlier text is cut."""
-Metrics = Annotated[dict[Word, float], BeforeValidator(_finite), Field(max_length=64)]
+Metrics = Annotated[dict[Word, float], Field(max_length=64), BeforeValidator(_finite)]
 """Figures by metric name; the unit is the end of the name. A loss that became NaN has no figure."""
 CamelWord = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
 """One CamelCase word, such as a reason."""
