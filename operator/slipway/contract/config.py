@@ -66,7 +66,7 @@ class DatasetTask(Contract):
     schema_: Schema = Field(alias="schema")
     split: Split
     preprocessing: list[dict[str, dict[str, object]]] = []
-    """One-of steps as in the Dataset spec, e.g. {"scale": {"divisor": 255}}; normalize may be empty: computed."""
+    """One-of steps as in the Dataset spec, e.g. {"scale": {"divisor": 255}}; empty normalize: computed."""
     gates: list[Gate] = []
     output_uri: str
     """Parent of the prepared copy; the copy goes to <output_uri>/<first 12 of digest>/."""
@@ -177,7 +177,8 @@ class VerifyTask(Contract):
 
 
 class FetchTask(Contract):
-    """Lay out a Triton repository: <repository>/<model_name>/config.pbtxt and 1/model.onnx, and examples.json."""
+    """Lay out a Triton repository: <repository>/<model_name>/config.pbtxt and 1/model.onnx, and
+    <repository>/<model_name>/examples.json, which Triton leaves alone."""
 
     task: Literal["fetch"] = "fetch"
     storage_uri: str

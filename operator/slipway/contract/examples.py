@@ -4,9 +4,10 @@ Tensors are in the words of the Open Inference Protocol; `data` is base64 of the
 order (BYTES: each element behind its length as a 4-byte integer), the same bytes as in the protocol's binary
 data extension, so nothing is lost in decimal and any datatype travels.
 
-    {"version": 1, "examples": [{"inputs":  [{"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": "..."}],
-                                 "outputs": [{"name": "logits", "datatype": "FP32", "shape": [1, 10], "data": "...",
-                                              "classes": ["T-shirt/top", ...]}]}]}
+    {"version": 1, "examples": [
+      {"inputs":  [{"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": "..."}],
+       "outputs": [{"name": "logits", "datatype": "FP32", "shape": [1, 10], "data": "...",
+                    "classes": ["T-shirt/top", ...]}]}]}
 """
 
 import base64

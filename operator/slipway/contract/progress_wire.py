@@ -1,4 +1,4 @@
-"""Progress on the wire: path and body of Kubeflow Trainer's status server (its KEP-2779), with ours beside it.
+"""Progress on the wire: path and body of Kubeflow Trainer's status server (its KEP-2779), ours beside it.
 
     POST <url>/apis/trainer.kubeflow.org/v1alpha1/namespaces/<ns>/trainjobs/<name>/status
     {"trainerStatus": {"progressPercentage": 61, "estimatedRemainingSeconds": 22,

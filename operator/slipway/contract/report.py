@@ -1,4 +1,4 @@
-"""Report: how a pod ended. At most 4096 bytes of JSON in the termination message; in full beside the artefact."""
+"""Report: how a pod ended. At most 4096 bytes of JSON as termination message, in full beside the artefact."""
 
 from enum import IntEnum
 from typing import Annotated, Literal
