@@ -203,7 +203,7 @@ class Cluster:
 
     def run_all(self) -> None:
         """The slow resync: every key once."""
-        self._waiting.update(dict.fromkeys(self.engine.keys()))
+        self._waiting.update(dict.fromkeys(self.engine.all_keys()))
         self.settle()
 
     def snapshot(self) -> dict[str, Any]:
@@ -260,7 +260,7 @@ class Cluster:
         self._due.clear()
         self.engine = self._start()
         await self.engine.relist()
-        self._waiting.update(dict.fromkeys(self.engine.keys()))
+        self._waiting.update(dict.fromkeys(self.engine.all_keys()))
 
     def _start(self) -> Engine:
         def now() -> datetime:

@@ -77,7 +77,7 @@ class Engine:
             changes += len(found)
         return changes
 
-    def keys(self) -> list[Key]:
+    def all_keys(self) -> list[Key]:
         """All objects of ours."""
         return [key_of(manifest) for kind in self._controllers for manifest in self.cache.list(kind)]
 
