@@ -12,8 +12,8 @@ from slipway.api.meta import (
     RESULT,
     SUMMARY,
     Column,
-    JoinedModel,
     NamedDigest,
+    ObjectRef,
     Resource,
     Status,
     Wire,
@@ -121,7 +121,7 @@ class Lineage(Wire):
 class ModelVersionSpec(Wire):
     """The bytes and all facts of their birth."""
 
-    model_ref: JoinedModel | None = None
+    model_ref: ObjectRef | None = None
     """The Model it belongs to; left out: none."""
     storage_uri: StorageUri
     """The ONNX file, or the folder of it."""
