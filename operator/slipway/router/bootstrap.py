@@ -57,6 +57,8 @@ def bootstrap(
                 _admin_listener("ready", address, ready_port, "/ready"),
             ],
         },
+        # Histograms show what came up to the last flush, counters what came up to now.
+        "stats_flush_interval": "1s",
         "stats_config": {
             "histogram_bucket_settings": [
                 {"match": {"suffix": "upstream_rq_time"}, "buckets": list(LADDER_MS)},

@@ -8,12 +8,15 @@ Bad is 5xx, Envoy's own included, and the gRPC statuses of BAD_GRPC, which trave
 or a drain cancelled is in no count.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
 
 from slipway.router.buckets import edge_below
+
+WINDOW_S = 60.0
+"""The last minute, which rates and shares are of."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,15 @@ class Counters:
             so_far += count
         return None
 
+    def since(self, before: "Counters") -> "Counters | None":
+        """What came after `before`; None if any count went down: the router began anew."""
+        earlier = dict(before.latency)
+        latency = [(edge, count - earlier.pop(edge, 0)) for edge, count in self.latency]
+        counts = (self.total - before.total, self.bad - before.bad, self.refused - before.refused)
+        if earlier or min(counts) < 0 or any(count < 0 for _, count in latency):
+            return None
+        return Counters(*counts, tuple((edge, count) for edge, count in latency if count))
+
     def __add__(self, other: "Counters") -> "Counters":
         latency = dict(self.latency)
         for edge, count in other.latency:
@@ -82,7 +94,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Rates:
-    """The last minute, or less where the weights changed since."""
+    """The last minute, or since the first request where that is less."""
 
     seconds: float
     counters: Counters
@@ -139,8 +151,8 @@ class Traffic:
     counters: Mapping[str, Counters] = field(default_factory=dict)
     """Revision key -> since this epoch began."""
     intervals: Mapping[str, tuple[Interval, ...]] = field(default_factory=dict)
-    """Deployment key -> intervals since its acknowledged weights last changed, oldest first; one arm: the
-    last minute. So at a step of a rollout these are exactly the step's evidence."""
+    """Deployment key -> intervals with requests since its acknowledged weights last changed, oldest first;
+    with one arm those of the last minute. At a step of a rollout they are exactly the step's evidence."""
     rates: Mapping[str, Rates] = field(default_factory=dict)
     """Revision key -> last minute."""
     scraped_at: datetime | None = None
@@ -151,13 +163,13 @@ class Traffic:
     conflicts: Mapping[str, tuple[HostConflict, ...]] = field(default_factory=dict)
     """Deployment key -> hosts it didn't get."""
 
-    def shares(self, deployment: str, revisions: Iterable[str]) -> dict[str, float]:
-        """Percent of the requests in the last minute by revision name; empty without requests."""
-        totals = {name: self.total_of(f"{deployment}/{name}") for name in revisions}
+    def shares(self, deployment: str) -> dict[str, float]:
+        """Percent of requests by revision name in the last minute, since the weights last changed."""
+        intervals = self.intervals.get(deployment, ())
+        totals: dict[str, int] = {}
+        for interval in intervals:
+            if (intervals[-1].end - interval.end).total_seconds() < WINDOW_S:
+                for name, counters in interval.revisions.items():
+                    totals[name] = totals.get(name, 0) + counters.total
         whole = sum(totals.values())
         return {name: 100 * total / whole for name, total in totals.items()} if whole else {}
-
-    def total_of(self, revision: str) -> int:
-        """Requests of a revision in the last minute."""
-        rates = self.rates.get(revision)
-        return rates.counters.total if rates else 0
