@@ -17,7 +17,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from slipway.contract.config import JobConfig, ProbeTask
-from slipway.contract.examples import FILE, Example, ExampleSet, difference, infer_answer, infer_request
+from slipway.contract.examples import (
+    FILE,
+    Example,
+    ExampleSet,
+    IndexedExample,
+    difference,
+    infer_answer,
+    infer_request,
+)
 from slipway.contract.report import ToolReport
 from slipway_jobs.store import Store
 
@@ -132,8 +140,9 @@ def handler(prober: Prober) -> type[BaseHTTPRequestHandler]:
             elif self.path == "/live":
                 self._answer(200 if state.live else 503, state.message.encode(), "text/plain")
             elif self.path in ("/example", "/_slipway/example"):
-                example = prober.examples[next(turn) % len(prober.examples)]
-                self._answer(200, example.to_json().encode(), "application/json")
+                index = next(turn) % len(prober.examples)
+                told = IndexedExample(index=index + 1, **dict(prober.examples[index]))
+                self._answer(200, told.to_json().encode(), "application/json")
             else:
                 self._answer(404, b"there is /ready, /live and /example", "text/plain")
 

@@ -4,17 +4,16 @@ The probe sidecar of the revision gives the example (input and the answer record
 Triton the answer, both through the listener that only the operator may use.
 """
 
-import json
 import logging
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import aiohttp
+from pydantic import ValidationError
 
-from slipway.contract.examples import Example, difference, infer_answer
+from slipway.contract.examples import IndexedExample, difference, infer_answer, infer_request
 from slipway.router.clusters import PROBE
 from slipway.router.route import Endpoint
 from slipway.router.tables import CLUSTER_HEADER
@@ -131,30 +130,36 @@ class _Asker:
 
     async def example(self) -> tuple[int, str | None]:
         """(index of the example, how the answer differs: the middle of a sentence, None if it doesn't)."""
-        body = await self._ask("GET", EXAMPLE_PATH, self._target.key + PROBE, None, "gives no example")
+        _, body = await self._ask("GET", EXAMPLE_PATH, self._target.key + PROBE, "gives no example")
         try:
-            told = json.loads(body)
-            request, index = told["request"], int(told["index"])
-            example = _recorded(told["response"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise _Unanswered(f"gives an example that can't be read ({error!r})") from error
-        failing = f"doesn't answer example {index}"
-        answer = await self._ask(
-            "POST", f"/v2/models/{self._target.model}/infer", self._target.key, request, failing
-        )
+            example = IndexedExample.model_validate_json(body)
+        except ValidationError as error:
+            raise _Unanswered(f"gives an example that can't be read: {str(error)[:200]}") from error
+        failing = f"doesn't answer example {example.index}"
+        headers, request = infer_request(example)
+        path = f"/v2/models/{self._target.model}/infer"
+        told, answer = await self._ask("POST", path, self._target.key, failing, headers, request)
         try:
-            said = difference(example, infer_answer({}, answer), TOLERANCE)
+            said = difference(example, infer_answer(told, answer), TOLERANCE)
         except ValueError as error:
-            return index, f"{failing}: {error}"
-        return index, said and _with_index(said, index)
+            return example.index, f"{failing}: {error}"
+        return example.index, said and _with_index(said, example.index)
 
-    async def _ask(self, method: str, path: str, cluster: str, body: Any, failing: str) -> bytes:
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        cluster: str,
+        failing: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> tuple[Mapping[str, str], bytes]:
         try:
             async with self._session.request(
                 method,
                 self._base + path,
-                json=body,
-                headers={CLUSTER_HEADER: cluster},
+                data=body,
+                headers={CLUSTER_HEADER: cluster, **(headers or {})},
                 ssl=self._tls,
                 server_hostname=ROUTER_NAME,
             ) as response:
@@ -164,17 +169,7 @@ class _Asker:
         if response.status != 200:
             text = answer[:200].decode(errors="replace").strip()
             raise _Unanswered(f"{failing}: status {response.status} {text}".rstrip())
-        return answer
-
-
-def _recorded(response: dict[str, Any]) -> Example:
-    """The recorded outputs, with their class names, which are no part of the protocol."""
-    outputs = infer_answer({}, json.dumps(response).encode())
-    classes = {output["name"]: output.get("classes") for output in response["outputs"]}
-    return Example(
-        inputs=[],
-        outputs=[output.model_copy(update={"classes": classes[output.name]}) for output in outputs],
-    )
+        return response.headers, answer
 
 
 def _with_index(said: str, index: int) -> str:

@@ -63,6 +63,13 @@ class Example(Contract):
     outputs: list[TensorData]
 
 
+class IndexedExample(Example):
+    """As the probe sidecar gives it to the operator's self-test."""
+
+    index: int
+    """Which one of the version's examples, from 1."""
+
+
 class ExampleSet(Contract):
     version: int = VERSION
     examples: list[Example]
