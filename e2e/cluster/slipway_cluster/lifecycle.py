@@ -26,8 +26,8 @@ OWN_IMAGES = {configuration.PAUSE_IMAGE: "pause.tar", configuration.BUSYBOX_IMAG
 
 def up(name: str) -> None:
     check_machine()
-    cluster = find_or_make(name)
-    with locked(cluster):
+    with locked():
+        cluster = find_or_make(name)
         if node_process(cluster):
             if trouble := unhealthy(cluster):
                 raise Failure(
@@ -61,7 +61,13 @@ def start(cluster: Cluster) -> None:
     deadline = time.monotonic() + UP_WITHIN
     starter = spawn(cluster)
     try:
-        wait(cluster, starter, deadline, "its API", lambda: probe.not_ready(cluster.server, Folder(cluster.pki)))
+        wait(
+            cluster,
+            starter,
+            deadline,
+            "its API",
+            lambda: probe.not_ready(cluster.server, Folder(cluster.pki)),
+        )
         wait(cluster, starter, deadline, "containerd", lambda: load_own_images(cluster))
         apply_addons(cluster)
         wait(cluster, starter, deadline, "its node", lambda: node_not_ready(cluster))
@@ -74,15 +80,19 @@ def spawn(cluster: Cluster) -> subprocess.Popen[bytes]:
     """PID 1 of new namespaces; the process in between ends it by dying, and dies with it."""
     entry = str(Path(__file__).resolve().parent.parent / "slipway-cluster")
     space = ["nsenter", f"--net={machine.NAMESPACES / cluster.network_namespace}"]
-    kinds = ["unshare", "--mount", "--pid", "--fork", "--uts", "--ipc", "--kill-child"]
-    command = [*space, *kinds, sys.executable, entry, "node", "--name", cluster.name]
+    kinds = ["--mount", "--pid", "--fork", "--uts", "--ipc", "--kill-child"]
+    # As a slave the node follows the machine's unmounts, else it would hold on to file systems; nothing goes back.
+    unshare = ["unshare", *kinds, "--propagation=slave"]
+    command = [*space, *unshare, sys.executable, entry, "node", "--name", cluster.name]
     with node.log(cluster, "node").open("wb") as log:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
         )
 
 
-def wait(cluster: Cluster, starter: subprocess.Popen[bytes], deadline: float, what: str, said: Callable[[], str]) -> None:
+def wait(
+    cluster: Cluster, starter: subprocess.Popen[bytes], deadline: float, what: str, said: Callable[[], str]
+) -> None:
     """Until `said` answers with an empty text."""
     while trouble := said():
         if starter.poll() is not None:
@@ -120,8 +130,9 @@ def apply_addons(cluster: Cluster) -> None:
 
 
 def node_not_ready(cluster: Cluster) -> str:
-    """Empty if kubelet itself answers and the node says it is Ready (which alone may be from an earlier life)."""
+    """Empty if pods can be made and kubelet itself answers: a condition Ready may be from an earlier life."""
     try:
+        kubectl(cluster, "get", "serviceaccount", "default", "--namespace=default")
         kubectl(cluster, "get", "--raw", f"/api/v1/nodes/{cluster.name}/proxy/healthz")
         state = json.loads(kubectl(cluster, "get", "node", cluster.name, "-o", "json"))
     except Failure as not_yet:
@@ -135,11 +146,11 @@ def unhealthy(cluster: Cluster) -> str:
 
 
 def down(name: str, purge: bool) -> None:
-    cluster = existing(name)
-    if cluster is None:
-        print(f"there is no cluster {name}")
-        return
-    with locked(cluster):
+    with locked():
+        cluster = existing(name)
+        if cluster is None:
+            print(f"there is no cluster {name}")
+            return
         began = time.monotonic()
         stop(cluster)
         if purge:
@@ -220,7 +231,8 @@ def node_process(cluster: Cluster) -> int | None:
     if not file.exists():
         return None
     record = json.loads(file.read_text())
-    return record["pid"] if node.start_time(record["pid"]) == record["started"] else None
+    pid = int(record["pid"])
+    return pid if node.start_time(pid) == record["started"] else None
 
 
 def kubectl(cluster: Cluster, *words: str, stdin: str | None = None) -> str:
@@ -232,8 +244,9 @@ def node_log(cluster: Cluster) -> str:
 
 
 @contextmanager
-def locked(cluster: Cluster) -> Iterator[None]:
-    """One up or down at a time. The lock lies beside the folder, which a purge deletes."""
-    with (paths.clusters() / f"{cluster.name}.lock").open("w") as file:
+def locked() -> Iterator[None]:
+    """One up or down at a time, of all clusters: two must not choose the same addresses."""
+    paths.clusters().mkdir(parents=True, exist_ok=True)
+    with (paths.clusters() / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

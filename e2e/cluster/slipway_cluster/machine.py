@@ -1,10 +1,11 @@
 """The traces a cluster leaves on the machine outside its own namespaces: a link with a route, and cgroups."""
 
 import os
+import time
 from pathlib import Path
 
 from .cluster import Cluster
-from .failure import run
+from .failure import Failure, run
 
 NAMESPACES = Path("/run/netns")
 
@@ -35,7 +36,8 @@ def make_cgroups(cluster: Cluster) -> None:
 
 
 def clear(cluster: Cluster) -> None:
-    """Take back everything, also what a killed cluster left. No process of the node may be alive."""
+    """Take back everything, also what a killed cluster left; refused while processes use it."""
+    refuse_if_used(cluster)
     if (Path("/sys/class/net") / cluster.link).exists():
         run("ip", "link", "delete", cluster.link)
     if (NAMESPACES / cluster.network_namespace).exists():
@@ -43,6 +45,19 @@ def clear(cluster: Cluster) -> None:
     for hierarchy in hierarchies():
         for folder, _, _ in os.walk(hierarchy / cluster.cgroup, topdown=False):
             os.rmdir(folder)
+
+
+def refuse_if_used(cluster: Cluster) -> None:
+    """A cluster of this name may run from another cache; nothing of it may be touched."""
+    space = cluster.network_namespace
+    deadline = time.monotonic() + 3
+    while (NAMESPACES / space).exists() and (pids := run("ip", "netns", "pids", space).split()):
+        if time.monotonic() > deadline:  # a shell on a node that was just killed needs a moment to end
+            raise Failure(
+                f"network namespace {space} is in use by the processes {' '.join(pids)}: a cluster of this name "
+                "from another SLIPWAY_CACHE? Stop it from there, or take another --name"
+            )
+        time.sleep(0.1)
 
 
 def hierarchies() -> list[Path]:

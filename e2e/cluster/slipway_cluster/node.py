@@ -18,7 +18,11 @@ from .failure import run
 
 # What kubelet demands, and sets where it isn't so: the node sees it so, and the machine stays as it is.
 SYSCTLS = {"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
-PRIVATE_FOLDERS = {"kubelet": "/var/lib/kubelet", "pods": "/var/log/pods", "containers": "/var/log/containers"}
+PRIVATE_FOLDERS = {
+    "kubelet": "/var/lib/kubelet",
+    "pods": "/var/log/pods",
+    "containers": "/var/log/containers",
+}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RESTART_AFTER = 1.0
 
@@ -31,7 +35,8 @@ def main(cluster: Cluster) -> None:
     running = {start(cluster, name, command): name for name, command in commands.items()}
     while True:
         pid, status = os.waitpid(-1, 0)  # orphans of containers come here, too: PID 1 must reap them
-        if name := running.pop(pid, None):
+        if pid in running:
+            name = running.pop(pid)
             code = os.waitstatus_to_exitcode(status)
             print(f"{name} ended ({code}): starting it again; see {log(cluster, name)}", flush=True)
             time.sleep(RESTART_AFTER)
@@ -39,8 +44,7 @@ def main(cluster: Cluster) -> None:
 
 
 def enter(cluster: Cluster) -> None:
-    """From here on the mounts are the node's own, made shared so that pods see what kubelet mounts."""
-    run("mount", "--make-rprivate", "/")
+    """Make the mounts that are the node's own, and all shared, so that containers see what kubelet mounts."""
     remember_process(cluster)
     run("mount", "-t", "proc", "proc", "/proc")
     socket.sethostname(cluster.name)
