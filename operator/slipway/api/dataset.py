@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from slipway.api.gates import DATA, Gate, GateResults, gates_of
+from slipway.api.gates import DATA, Check, GateResults, gates_of
 from slipway.api.meta import (
     AGE,
     PHASE,
@@ -168,13 +168,6 @@ class Augmentation(Wire):
             rule("has(self.randomHorizontalFlip)", "set exactly one of: randomHorizontalFlip")
         )
     )
-
-
-class Check(Gate):
-    """A bound on a figure of the data."""
-
-    severity: Literal["Error", "Warning"] = "Error"
-    """Error stops what depends on the Dataset; Warning only tells."""
 
 
 class DatasetSpec(Wire):

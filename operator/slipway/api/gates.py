@@ -81,6 +81,13 @@ class Gate(Wire):
     )
 
 
+class Check(Gate):
+    """A bound on a figure of the data."""
+
+    severity: Literal["Error", "Warning"] = "Error"
+    """Error stops what depends on the Dataset; Warning only tells."""
+
+
 def gates_of(known: tuple[str, ...], per_class: tuple[str, ...]) -> dict[str, Any]:
     """Schema extra of a list of gates: which figures are measured here, and which of them per class."""
     names = ", ".join(known)

@@ -26,10 +26,10 @@ from slipway.api.meta import (
 from slipway.api.pods import PodSettings, Resources
 from slipway.api.units import Duration, LogTail, Metrics, Time, Uri, span
 
-Width = Annotated[int, Field(ge=1, le=2048)]
+Width = Annotated[int, Field(ge=1, le=1024)]
 Blocks = Annotated[
     list[Annotated[int, Field(ge=1, le=64)]],
-    Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    Field(min_length=1, max_length=6, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
 ]
 
 
