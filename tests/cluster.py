@@ -67,9 +67,9 @@ class Connection:
         return self._count(await self._store.apply(manifest))
 
     async def apply_status(
-        self, kind: str, namespace: str, name: str, uid: str, status: Mapping[str, Any]
+        self, kind: str, namespace: str, name: str, version: str, status: Mapping[str, Any]
     ) -> dict[str, Any]:
-        return self._count(await self._store.apply_status(kind, namespace, name, uid, status))
+        return self._count(await self._store.apply_status(kind, namespace, name, version, status))
 
     async def patch(self, kind: str, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._count(await self._store.patch(kind, namespace, name, body))

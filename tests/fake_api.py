@@ -86,11 +86,11 @@ class Store:
         return self._update(place, merged)
 
     async def apply_status(
-        self, kind: str, namespace: str, name: str, uid: str, status: Mapping[str, Any]
+        self, kind: str, namespace: str, name: str, version: str, status: Mapping[str, Any]
     ) -> dict[str, Any]:
         place = (kind, namespace, name)
         found = self._find(place)
-        self._require(found, {"uid": uid})
+        self._require(found, {"resourceVersion": version})
         return self._update(place, self._apply_over(place, "status", found, {"status": _thaw(status)}))
 
     async def patch(self, kind: str, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -140,7 +140,11 @@ class Writer:
         present, uid = resource.get("status"), resource["metadata"]["uid"]
         if present == wanted or self._kept_status.get(uid) == (wanted, present):
             return
-        request = self._api.apply_status(key.kind, key.namespace, key.name, uid, wanted)
+        # On top of what the pass saw or wrote itself; anything newer has to be decided upon first.
+        latest = self._cache.get(key.kind, key.namespace, key.name) or resource
+        same = latest["metadata"]["uid"] == uid and latest.get("status") == present
+        version = (latest if same else resource)["metadata"]["resourceVersion"]
+        request = self._api.apply_status(key.kind, key.namespace, key.name, version, wanted)
         written = (await self._send(key, resource, request) or {}).get("status")
         if written == wanted:
             self._kept_status.pop(uid, None)

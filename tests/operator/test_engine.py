@@ -185,8 +185,10 @@ def test_a_status_that_the_server_prunes_is_not_written_for_ever(monkeypatch: py
     cluster = new_cluster()
     real = cluster.store.apply_status
 
-    async def prune(kind: str, namespace: str, name: str, uid: str, status: dict[str, Any]) -> dict[str, Any]:
-        return await real(kind, namespace, name, uid, {k: v for k, v in status.items() if k != "phase"})
+    async def prune(
+        kind: str, namespace: str, name: str, version: str, status: dict[str, Any]
+    ) -> dict[str, Any]:
+        return await real(kind, namespace, name, version, {k: v for k, v in status.items() if k != "phase"})
 
     monkeypatch.setattr(cluster.store, "apply_status", prune)
     cluster.create(dataset(rows=1))

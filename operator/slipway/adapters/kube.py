@@ -84,7 +84,7 @@ class Api(Protocol):
     async def create(self, manifest: Manifest) -> Object: ...
     async def apply(self, manifest: Manifest) -> Object: ...
     async def apply_status(
-        self, kind: str, namespace: str, name: str, uid: str, status: Mapping[str, Any]
+        self, kind: str, namespace: str, name: str, version: str, status: Mapping[str, Any]
     ) -> Object: ...
     async def patch(self, kind: str, namespace: str, name: str, body: Mapping[str, Any]) -> Object: ...
     async def delete(self, kind: str, namespace: str, name: str, uid: str) -> Object | None: ...
@@ -135,13 +135,13 @@ class Kube:
         return await self._write("PATCH", path, manifest, _APPLY, content="apply")
 
     async def apply_status(
-        self, kind: str, namespace: str, name: str, uid: str, status: Mapping[str, Any]
+        self, kind: str, namespace: str, name: str, version: str, status: Mapping[str, Any]
     ) -> Object:
-        """The whole status, of the object with this uid."""
+        """The whole status, on top of this resourceVersion: the server ignores a uid here (measured, 1.36)."""
         body = {
             "apiVersion": BY_KIND[kind].api_version,
             "kind": kind,
-            "metadata": {"namespace": namespace, "name": name, "uid": uid},
+            "metadata": {"namespace": namespace, "name": name, "resourceVersion": version},
             "status": status,
         }
         path = BY_KIND[kind].path(namespace, name, "status")
@@ -232,7 +232,11 @@ def _error(code: int, text: bytes, request: str) -> KubeError:
     try:
         status = json.loads(text)
         message, reason = str(status["message"]), status.get("reason")
-        causes = {cause.get("reason") for cause in (status.get("details") or {}).get("causes") or ()}
+        causes = {
+            cause.get(part)
+            for cause in (status.get("details") or {}).get("causes") or ()
+            for part in ("reason", "field")
+        }
     except (ValueError, KeyError, TypeError, AttributeError):
         # Something between us and the API server answered, not in its words.
         message, reason, causes = (
@@ -245,6 +249,8 @@ def _error(code: int, text: bytes, request: str) -> KubeError:
             return NotFound(message)
         case 409:
             return AlreadyExists(message) if reason == "AlreadyExists" else Conflict(message)
+        case 422 if "metadata.uid" in causes:  # how a patch or an apply says that the uid is another's
+            return Conflict(message)
         case 401 | 403:
             return NamespaceEnding(message) if "NamespaceTerminating" in causes else Forbidden(message)
         case 410:
