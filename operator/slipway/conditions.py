@@ -61,7 +61,7 @@ def of(
     work: Work,
     cause: tuple[Reason, str] | None = None,
 ) -> list[Condition]:
-    """All conditions of an object: its states, then Reconciling and Stalled for the cause (default: the last state's)."""
+    """All conditions of an object: its states, then the pair of kstatus for the cause (left out: the last state's)."""
     reason, message = cause or (states[-1].reason, states[-1].message)
     wanted = (*states, *kstatus(work, reason, message))
     return merge(resource.status.conditions, wanted, now, resource.metadata.generation)
