@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from slipway.contract.examples import IndexedExample, difference, infer_answer, infer_request
 from slipway.router.clusters import PROBE
-from slipway.router.route import Endpoint
+from slipway.router.route import Endpoint, Route
 from slipway.router.tables import CLUSTER_HEADER
 from slipway.router.tls import ROUTER_NAME
 from slipway.router.traffic import SelfTest
@@ -68,8 +68,10 @@ class SelfTests:
         self._states: dict[str, _State] = {}
         self.results: dict[str, SelfTest] = {}
 
-    def want(self, targets: Iterable[Target]) -> None:
-        """All revisions to be tested; others are forgotten."""
+    def want(self, routes: Iterable[Route]) -> None:
+        """Tests the revisions that may be tested; results are kept while a revision is routed."""
+        routed = {route.cluster(arm): arm for route in routes for arm in route.arms}
+        targets = [Target(key, arm.endpoints) for key, arm in routed.items() if arm.self_test]
         states: dict[str, _State] = {}
         for target in targets:
             state = self._states.get(target.key) or _State(target, self._now())
@@ -78,13 +80,13 @@ class SelfTests:
                 state = _State(target, self._now())
             states[target.key] = state
         self._states = states
-        self.results = {key: result for key, result in self.results.items() if key in states}
+        self.results = {key: result for key, result in self.results.items() if key in routed}
 
     def again(self, key: str) -> None:
         """Tests a revision anew; its old result is gone."""
+        self.results.pop(key, None)
         if key in self._states:
             self._states[key] = _State(self._states[key].target, self._now())
-            self.results.pop(key, None)
 
     async def run_due(
         self, session: aiohttp.ClientSession, tls: ssl.SSLContext, routers: Iterable[str]

@@ -16,6 +16,7 @@ from slipway.adapters.self_tests import SelfTests
 from slipway.router.acks import Acks
 from slipway.router.ledger import Ledger
 from slipway.router.resources import Resources
+from slipway.router.route import Route
 from slipway.router.scrape import FILTER, Scrape, parse
 from slipway.router.tls import ROUTER_NAME
 from slipway.router.traffic import Traffic
@@ -79,9 +80,10 @@ class Stats:
         load_pair(context, client)
         self._tls = context
 
-    def update(self, resources: Resources) -> None:
-        """What the routers are to hold: give it here beside `AdsServer.update`."""
+    def update(self, routes: Iterable[Route], resources: Resources) -> None:
+        """What the routers are to hold: told here beside `AdsServer.update`."""
         self._resources = resources
+        self.self_tests.want(routes)
         self.acknowledged()
 
     def acknowledged(self) -> None:
