@@ -15,6 +15,8 @@ from .failure import Failure
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+# The namespace that kubelet looks in.
+CTR = ["ctr", "--namespace", "k8s.io"]
 
 
 def write_archive(archive: Path, name: str, program: Path, place: str, links: Mapping[str, str]) -> None:
@@ -75,10 +77,9 @@ def load(cluster: Cluster, node: list[str], archive: Path) -> str:
         )
     if done.returncode:
         raise Failure(f"cluster {cluster.name} can't take the image {archive}: {done.stderr.strip()}")
+    if not done.stdout.strip():
+        raise Failure(f"{archive} names no image; push it as `oci-archive:{archive}:localhost/NAME:TAG`")
     return done.stdout.strip()
-
-
-CTR = ["ctr", "--namespace", "k8s.io"]
 
 
 def _descriptor(kind: str, content: bytes) -> dict[str, object]:
