@@ -69,5 +69,8 @@ class Decision:
     events: tuple[Event, ...] = ()
     again_in: float | None = None
     """Seconds until this key is looked at again without any event; None: only on events and resync."""
+    memory: Any = None
+    """Kept by the leader for the next pass over this object, in memory only: what may be lost with it and is not
+    worth a write (what an autoscaler has learnt). None leaves it as it is."""
     annotations: Mapping[str, str | None] = field(default_factory=dict)
     """Annotations of ours to be set on (None: removed from) the object itself; never on a spec."""

@@ -46,6 +46,7 @@ class Engine:
         self.platform = platform
         self.progress: dict[str, Progress] = {}
         """By uid; the progress server writes it."""
+        self._memory: dict[str, Any] = {}
         self.traffic: Callable[[], Traffic] = Traffic
         """Set by the router's services."""
         self._controllers = {controller.kind: controller for controller in controllers}
@@ -108,7 +109,7 @@ class Engine:
 
     async def _pass(self, controller: AnyController, key: Key) -> float | None:
         await self._writer.refresh(key)
-        view = View(self._now(), self.cache, self.progress, self.traffic(), self.platform)
+        view = View(self._now(), self.cache, self.progress, self.traffic(), self.platform, self._memory)
         resource = self.cache.get(key.kind, key.namespace, key.name)
         world = controller.observe(view, key)
         if world is None or resource is None:
@@ -139,6 +140,8 @@ class Engine:
                 await write.finalizer(key, latest, held=False)
         for event in events:
             await self._recorder.record(resource, event)
+        if decision.memory is not None:
+            self._memory[resource["metadata"]["uid"]] = decision.memory
         return again_in
 
     async def _children(self, key: Key, resource: Manifest, decision: Decision) -> None:
@@ -158,6 +161,7 @@ class Engine:
         if change.new is None:
             self._writer.forget(change.manifest)
             self.progress.pop(change.manifest["metadata"]["uid"], None)
+            self._memory.pop(change.manifest["metadata"]["uid"], None)
         if change.manifest["kind"] in OUR_KINDS:
             for manifest, step in ((change.old, -1), (change.new, 1)):
                 if manifest is not None:

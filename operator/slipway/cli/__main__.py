@@ -47,9 +47,9 @@ def follow_(
     timeout: Annotated[float | None, typer.Option(help="seconds; exit code 124 after that")] = None,
 ) -> None:
     """Tell what happens to every object of Slipway in the namespace, as it happens."""
-    goal = follow.Goal.parse(until) if until else None
+    done = follow.Goal.parse(until).reached if until else None
     deadline = time.monotonic() + timeout if timeout else None
-    raise typer.Exit(follow.run(Cluster.connect(namespace), goal, deadline))
+    raise typer.Exit(follow.run(Cluster.connect(namespace), done, deadline))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,13 +105,18 @@ def evidence(number: int, step: dict[str, Any], metric: dict[str, Any]) -> str:
     )
 
 
-def run(cluster: Cluster, goal: Goal | None, deadline: float | None, console: Console | None = None) -> int:
-    """Follow until the goal (0, or 1 if it stalled), the deadline (124), or Ctrl-C (130)."""
-    console = console or Console(highlight=False, soft_wrap=True)
+def run(
+    cluster: Cluster,
+    done: Callable[[dict[str, Any]], int | None] | None,
+    deadline: float | None,
+    teller: Teller | None = None,
+) -> int:
+    """Follow until `done` says an exit code of some object's state, the deadline (124), or Ctrl-C (130)."""
+    console = Console(highlight=False, soft_wrap=True)
     changes: queue.Queue[dict[str, Any] | CliError] = queue.Queue()
     for kind in PLURALS:
         threading.Thread(target=_watch, args=(cluster, kind, changes), daemon=True).start()
-    teller = Teller()
+    teller = teller or Teller()
     try:
         while True:
             left = None if deadline is None else deadline - time.monotonic()
@@ -124,8 +130,8 @@ def run(cluster: Cluster, goal: Goal | None, deadline: float | None, console: Co
                 raise change
             for line in teller.lines(change, time.monotonic()):
                 console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim]  {line}")
-            if goal is not None and (reached := goal.reached(change)) is not None:
-                return reached
+            if done is not None and (code := done(change)) is not None:
+                return code
     except KeyboardInterrupt:
         return 130
 

@@ -1,0 +1,166 @@
+"""What a ModelDeployment is decided by."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from slipway.api.model_deployment import ModelDeployment
+from slipway.api.reasons import Reason
+from slipway.decision import Target
+from slipway.kinds.model_deployment.objects import Model, Revision
+from slipway.rollout import plan, sample_ratio, steps
+from slipway.rollout.analysis import MetricState, Verdict
+from slipway.rollout.autoscale import Scaling
+from slipway.rollout.sample_ratio import SampleRatio
+from slipway.router.traffic import Traffic
+from slipway.settings import Platform
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What is to be served isn't known, or can't be: what serves goes on."""
+
+    reason: Reason
+    message: str
+    stalled: bool = False
+    """It doesn't come by itself: someone has to change something."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The version that the spec means now."""
+
+    model: Model
+    signature: Mapping[str, Any]
+    meaning: str
+    """What the reference meant, as a sentence."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A revision and what runs of it."""
+
+    revision: Revision
+    number: int
+    record: Target | None = None
+    """Its ControllerRevision; None: not made yet."""
+    outcome: str | None = None
+    """Promoted or RolledBack, as noted on the ControllerRevision."""
+    outcome_time: datetime | None = None
+    outcome_reason: str | None = None
+    deployment: Target | None = None
+    children: tuple[Target, ...] = ()
+    """Everything that runs for it: its Deployment and what goes with it."""
+    replicas: int = 0
+    """Asked of its Deployment."""
+    ready: int = 0
+    pods: int = 0
+    trouble: str | None = None
+    """What keeps a pod from answering, in a sentence."""
+
+    @property
+    def name(self) -> str:
+        return self.revision.name
+
+    @property
+    def version(self) -> str:
+        return self.revision.model.name
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The rollout under way or ended last, as kept in a ConfigMap: a leader that starts anew goes on from it."""
+
+    position: plan.Position
+    metrics: Mapping[str, MetricState] = field(default_factory=dict)
+    """By name, of the present step."""
+    ratio: SampleRatio | None = None
+    folded_until: datetime | None = None
+    """Intervals up to here are in the evidence."""
+    acts: Mapping[str, str] = field(default_factory=dict)
+    """promote, abort, retry -> value of the annotation that was acted upon last."""
+
+    def to_json(self) -> str:
+        data = {
+            "position": self.position.to_json(),
+            "metrics": {name: state.to_json() for name, state in self.metrics.items()},
+            "ratio": self.ratio.to_json() if self.ratio is not None else None,
+            "foldedUntil": self.folded_until.isoformat() if self.folded_until is not None else None,
+            "acts": dict(self.acts),
+        }
+        return json.dumps(data, separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def parse(cls, text: str) -> "Trial | None":
+        """None for what nobody of us wrote: evidence then starts anew, which errs on the side of waiting."""
+        try:
+            data = json.loads(text)
+            until = data["foldedUntil"]
+            return cls(
+                position=plan.Position.from_json(data["position"]),
+                metrics={name: MetricState.from_json(state) for name, state in data["metrics"].items()},
+                ratio=sample_ratio.SampleRatio.from_json(data["ratio"]) if data["ratio"] else None,
+                folded_until=datetime.fromisoformat(until) if until else None,
+                acts=data["acts"],
+            )
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is so after this pass: who serves, who is on trial, and the move that was made."""
+
+    stable: Arm | None = None
+    canary: Arm | None = None
+    """On trial; None once it has ended."""
+    trial: Trial | None = None
+    begun: bool = False
+    """The trial begins with this pass."""
+    action: steps.Action | None = None
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """On the step as it was before the move."""
+    judged: Trial | None = None
+    """The trial that they were given on."""
+    ended: Arm | None = None
+    """The revision whose trial ended with this pass."""
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Those that run, stable first."""
+        return tuple(arm for arm in (self.stable, self.canary) if arm is not None)
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """Percent of requests by revision; the first revision gets none before it is promoted."""
+        weight = self.trial.position.weight if self.canary is not None and self.trial is not None else 0
+        found = {self.stable.name: 100 - weight} if self.stable is not None else {}
+        return {**found, **({self.canary.name: weight} if self.canary is not None else {})}
+
+
+@dataclass(frozen=True)
+class World:
+    now: datetime
+    platform: Platform
+    deployment: ModelDeployment
+    wanted: Wanted | Waiting
+    arms: Mapping[str, Arm]
+    """Every revision there is a record of, by name."""
+    traffic: Traffic
+    trial: Trial | None = None
+    scaling: Scaling = field(default_factory=Scaling)
+    """What the autoscaler remembers; lost with the leader, and learnt anew."""
+
+    @property
+    def key(self) -> str:
+        """Of this deployment in Traffic."""
+        metadata = self.deployment.metadata
+        return f"{metadata.namespace}/{metadata.name}"
+
+    @property
+    def stable(self) -> Arm | None:
+        """The revision promoted last: noted on its record, so that it is known without a status, too."""
+        promoted = [arm for arm in self.arms.values() if arm.outcome == "Promoted" and arm.outcome_time]
+        return max(promoted, key=lambda arm: arm.outcome_time or self.now, default=None)
