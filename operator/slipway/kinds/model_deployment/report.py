@@ -233,10 +233,6 @@ def _summary(world: World, desired: Arm | Waiting, run: Run, ready: State) -> st
 
 def _trial_summary(world: World, run: Run, canary: Arm, position: plan.Position) -> str:
     way = trial.way(world.deployment, canary.version)
-    settings = world.deployment.spec.analysis
-    margins = (
-        {metric.name: metric.max_increase for metric in settings.metrics} if settings is not None else {}
-    )
     rates = world.traffic.rates.get(f"{world.key}/{canary.name}")
     return sentences.on_trial(
         canary.version,
