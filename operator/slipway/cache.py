@@ -159,6 +159,8 @@ class View:
     """By uid of our object."""
     traffic: Traffic
     platform: Platform
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    """By uid of our object: what its last Decision left in `memory`; absent after a change of the leader."""
 
 
 def slim(manifest: Manifest) -> dict[str, Any]:
