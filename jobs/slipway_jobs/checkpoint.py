@@ -33,7 +33,7 @@ class Snapshot:
 
     step: int
     score: float | None
-    """Validation accuracy so far at this step; the best is kept beside the newest."""
+    """Validation accuracy at this step, where it was measured; the best is kept beside the newest."""
     state: dict[str, Any]
 
 

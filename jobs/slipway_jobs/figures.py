@@ -68,4 +68,4 @@ class Figures:
 
 def round_to(value: float, digits: int = 6) -> float:
     """Significant digits: an accuracy has no more, and a report has 4096 bytes."""
-    return float(f"{value:.{digits}g}")
+    return float(f"{round(value, 12):.{digits}g}")

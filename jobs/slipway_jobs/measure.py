@@ -19,7 +19,7 @@ from slipway_jobs import inference, statistics
 
 RUNS = 2000
 LEAST_RUNS = 200
-SECONDS = 15.0
+SECONDS = 5.0
 """Of measuring at one batch size; slower models get fewer runs, down to LEAST_RUNS."""
 WARM_UP = 50
 QUIET = 1.3

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization import (
+from onnxruntime.quantization import (  # type: ignore[import-untyped]  # it has no types
     CalibrationDataReader,
     CalibrationMethod,
     QuantFormat,
     QuantType,
     quantize_static,
 )
-from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.quantization.shape_inference import quant_pre_process  # type: ignore[import-untyped]  # as above
 
 from slipway.contract.config import Calibration, StaticQuantize
 from slipway_jobs import inference

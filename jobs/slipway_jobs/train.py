@@ -90,18 +90,19 @@ class Run:
         self.reporter = Reporter(task.progress if process.reports else None, config.owner)
 
     def complete(self) -> TrainReport:
-        signal.signal(signal.SIGTERM, self._stop)
+        before = signal.signal(signal.SIGTERM, self._stop)
         self._resume()
-        started = time.monotonic()
+        self._began = self._saved = self._spoke = time.monotonic()
         try:
             while self.step < self.total_steps:
                 self._epoch(self.step // self.steps_per_epoch)
-            seconds = time.monotonic() - started
+            seconds = time.monotonic() - self._began
             self.checkpoints.close()
             if not self.process.reports:
                 return self._report(seconds)
             return self._publish(seconds)
         finally:
+            signal.signal(signal.SIGTERM, before)
             self.reporter.close()
 
     def _load(self) -> Prepared:
@@ -145,8 +146,8 @@ class Run:
         """From the current step to the end of its epoch."""
         order = recipe.order(len(self.train), self.told.seed, epoch, self.process.world)
         self.parallel.train()
-        self._saved = self._spoke = time.monotonic()
-        while self.step < (epoch + 1) * self.steps_per_epoch:
+        end = (epoch + 1) * self.steps_per_epoch
+        while self.step < end:
             if self.process.any(self.stopped):
                 self._leave()
             within = self.step % self.steps_per_epoch
@@ -160,7 +161,8 @@ class Run:
             now = time.monotonic()
             if now - self._spoke >= TOLD_EVERY:
                 self._tell(loss)
-            if now - self._saved >= self.task.checkpoint_interval_seconds:
+            # At the end of an epoch only with its validation: going on from there must not leave it out.
+            if now - self._saved >= self.task.checkpoint_interval_seconds and self.step < end:
                 self._save()
         self._validate(epoch)
 
@@ -197,6 +199,9 @@ class Run:
         if self.process.reports:
             print(f"train: epoch {epoch + 1}/{self.told.epochs} {figures}", flush=True)
         self._tell(self.history["curve"][-1][1] if self.history["curve"] else None)
+        scores = [told.get("validation_accuracy", 0.0) for told in self.history["epochs"]]
+        if self.step < self.total_steps and scores[-1] >= max(scores):
+            self._save(scores[-1])
 
     def _measure(self, rows: Rows) -> dict[str, float]:
         self.model.eval()
@@ -218,7 +223,8 @@ class Run:
         self.model.train()
         return {"validation_loss": loss / len(rows), "validation_accuracy": hits / len(rows)}
 
-    def _save(self) -> None:
+    def _save(self, score: float | None = None) -> None:
+        """With a score only where the validation was done at this very step."""
         self._saved = time.monotonic()
         if not self.process.reports:
             return
@@ -229,8 +235,7 @@ class Run:
             "history": self.history,
             "rng": torch.get_rng_state(),
         }
-        scores = [e["validation_accuracy"] for e in self.history["epochs"] if "validation_accuracy" in e]
-        self.checkpoints.save(Snapshot(self.step, scores[-1] if scores else None, copy.deepcopy(state)))
+        self.checkpoints.save(Snapshot(self.step, score, copy.deepcopy(state)))
 
     def _stop(self, number: int, frame: object) -> None:
         self.stopped = True
@@ -249,7 +254,6 @@ class Run:
         """A line for people, and progress for the operator."""
         now = time.monotonic()
         done = self.step - (self.resumed or 0)
-        self._began = getattr(self, "_began", now - TOLD_EVERY)
         remaining = (now - self._began) / max(done, 1) * (self.total_steps - self.step)
         self._spoke = now
         if not self.process.reports:
