@@ -5,6 +5,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from slipway.api import GROUP, KINDS, VERSION
 ROOT = Path(__file__).resolve().parents[2]
 API = ROOT / "tests" / "operator" / "api"
 sys.path.insert(0, str(ROOT / "e2e"))
-import apiserver  # noqa: E402 - lies beside the cluster's tools, not in a package
+import apiserver  # type: ignore[import-not-found]  # noqa: E402 - lies beside the cluster's tools, not in a package
 
 Manifest = dict[str, Any]
 
@@ -28,24 +29,34 @@ Manifest = dict[str, Any]
 @pytest.fixture(scope="module")
 def api() -> Iterator[client.ApiClient]:
     """A client of an API server with our CRDs established."""
-    try:
-        server = apiserver.api_server()
-        kubeconfig = server.__enter__()
-    except apiserver.ProgramsMissingError as missing:
-        pytest.skip(str(missing))
-    try:
-        with config.new_client_from_config(str(kubeconfig)) as made:
-            extensions = client.ApiextensionsV1Api(made)
-            for kind in KINDS.values():
-                extensions.create_custom_resource_definition(crdgen.crd(kind))
-            wait_until(lambda: all(established(extensions, kind.PLURAL) for kind in KINDS.values()))
-            yield made
-    finally:
-        server.__exit__(None, None, None)
+    with ExitStack() as stack:
+        try:
+            kubeconfig = stack.enter_context(apiserver.api_server())
+        except apiserver.ProgramsMissingError as missing:
+            pytest.skip(str(missing))
+        made = stack.enter_context(new_client(kubeconfig))
+        for kind in KINDS.values():
+            extensions(made).create_custom_resource_definition(crdgen.crd(kind))
+        wait_until(lambda: all(established(made, kind.PLURAL) for kind in KINDS.values()))
+        yield made
 
 
-def established(extensions: client.ApiextensionsV1Api, plural: str) -> bool:
-    found = extensions.read_custom_resource_definition(f"{plural}.{GROUP}")
+def new_client(kubeconfig: Path) -> client.ApiClient:
+    made: client.ApiClient = config.new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]  # not typed there
+    return made
+
+
+def objects(api: client.ApiClient) -> Any:
+    # Any: the client's types are those of typed kinds, and its optional fields are never absent here.
+    return client.CustomObjectsApi(api)
+
+
+def extensions(api: client.ApiClient) -> Any:
+    return client.ApiextensionsV1Api(api)
+
+
+def established(api: client.ApiClient, plural: str) -> bool:
+    found = extensions(api).read_custom_resource_definition(f"{plural}.{GROUP}")
     states = {c.type: c for c in found.status.conditions or []}
     for name in ("NonStructuralSchema", "KubernetesAPIApprovalPolicyConformant"):
         assert name not in states or states[name].status != "True", states[name].message
@@ -61,7 +72,7 @@ def wait_until(holds: Any, within: float = 20.0) -> None:
 
 def create(api: client.ApiClient, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
     manifest = {**manifest, "metadata": {**manifest["metadata"], "namespace": "default"}}
-    made: Manifest = client.CustomObjectsApi(api).create_namespaced_custom_object(
+    made: Manifest = objects(api).create_namespaced_custom_object(
         GROUP,
         VERSION,
         "default",
@@ -74,7 +85,7 @@ def create(api: client.ApiClient, manifest: Manifest, *, dry_run: bool = False) 
 
 
 def delete(api: client.ApiClient, manifest: Manifest) -> None:
-    client.CustomObjectsApi(api).delete_namespaced_custom_object(
+    objects(api).delete_namespaced_custom_object(
         GROUP, VERSION, "default", KINDS[manifest["kind"]].PLURAL, manifest["metadata"]["name"]
     )
 
@@ -84,7 +95,7 @@ def refusal(api: client.ApiClient, manifest: Manifest) -> str:
     with pytest.raises(ApiException) as refused:
         create(api, manifest, dry_run=True)
     assert refused.value.status in (400, 422), refused.value.body
-    said: str = json.loads(refused.value.body)["message"]
+    said: str = json.loads(refused.value.body or "")["message"]
     return said
 
 
@@ -106,7 +117,7 @@ DEPLOYMENT = "model_deployment_fashion"
 
 def test_the_server_accepts_what_the_chart_and_the_bundle_hold(api: client.ApiClient) -> None:
     # The fixture created what crdgen makes; test_crdgen says that the files hold the same.
-    found = client.ApiextensionsV1Api(api).list_custom_resource_definition().items
+    found = extensions(api).list_custom_resource_definition().items
     assert sorted(crd.metadata.name for crd in found) == sorted(
         f"{kind.PLURAL}.{GROUP}" for kind in KINDS.values()
     )
@@ -129,7 +140,7 @@ def test_every_status_of_the_examples_is_accepted_as_our_models_write_it(
     made = create(api, spec)
     status = kind.parse({**spec, "status": wanted}).status.dump()
     try:
-        written = client.CustomObjectsApi(api).patch_namespaced_custom_object_status(
+        written = objects(api).patch_namespaced_custom_object_status(
             GROUP,
             VERSION,
             "default",
@@ -371,7 +382,7 @@ def test_a_name_must_leave_room_and_be_fit_for_a_service(api: client.ApiClient, 
 
 
 def replace(api: client.ApiClient, manifest: Manifest) -> Manifest:
-    replaced: Manifest = client.CustomObjectsApi(api).replace_namespaced_custom_object(
+    replaced: Manifest = objects(api).replace_namespaced_custom_object(
         GROUP, VERSION, "default", KINDS[manifest["kind"]].PLURAL, manifest["metadata"]["name"], manifest
     )
     return replaced
@@ -399,7 +410,7 @@ def test_what_ran_once_never_changes(api: client.ApiClient, name: str, patch: Ma
             replace(api, changed(made, patch))
     finally:
         delete(api, made)
-    assert said in json.loads(refused.value.body)["message"]
+    assert said in json.loads(refused.value.body or "")["message"]
 
 
 def test_a_run_may_be_suspended_given_more_time_and_cleaned_up(api: client.ApiClient) -> None:
@@ -422,21 +433,106 @@ def test_a_deployment_and_a_dataset_may_change(api: client.ApiClient) -> None:
 
 def test_a_deployment_is_scaled_by_its_subresource(api: client.ApiClient) -> None:
     made = create(api, changed(example(DEPLOYMENT), {"autoscaling": None}))
-    objects = client.CustomObjectsApi(api)
     name, plural = made["metadata"]["name"], KINDS["ModelDeployment"].PLURAL
     status = {"observedGeneration": 1, "replicas": 1, "selector": "slipway.dev/revision=fashion-6d4f9c"}
     try:
-        objects.patch_namespaced_custom_object_status(
+        objects(api).patch_namespaced_custom_object_status(
             GROUP, VERSION, "default", plural, name, {"status": status}
         )
-        objects.patch_namespaced_custom_object_scale(
+        objects(api).patch_namespaced_custom_object_scale(
             GROUP, VERSION, "default", plural, name, {"spec": {"replicas": 3}}
         )
-        scale = objects.get_namespaced_custom_object_scale(GROUP, VERSION, "default", plural, name)
+        scale = objects(api).get_namespaced_custom_object_scale(GROUP, VERSION, "default", plural, name)
     finally:
         delete(api, made)
     assert scale["spec"] == {"replicas": 3}
     assert scale["status"] == {"replicas": 1, "selector": "slipway.dev/revision=fashion-6d4f9c"}
+
+
+def table(api: client.ApiClient, plural: str) -> list[dict[str, Any]]:
+    """What `kubectl get` shows without -o wide, by column."""
+    request = api.param_serialize(
+        "GET",
+        f"/apis/{GROUP}/{VERSION}/namespaces/default/{plural}",
+        header_params={"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"},
+        auth_settings=["BearerToken"],
+    )
+    response: Any = api.call_api(*request)
+    shown = json.loads(response.read())
+    names = [(column["name"], column["priority"]) for column in shown["columnDefinitions"]]
+    return [
+        {name: cell for (name, priority), cell in zip(names, row["cells"], strict=True) if priority == 0}
+        for row in shown["rows"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "shown"),
+    [
+        (
+            DATASET,
+            "dataset_1",
+            {"Phase": "Ready", "Result": "3 splits, 10 classes", "Rows": 70000, "Size": "52Mi"},
+        ),
+        (
+            RUN,
+            "training_run_1",
+            {
+                "Phase": "Running",
+                "Percent": 61,
+                "Remaining": "22s",
+                "Result": "accuracy 0.8871",
+                "Attempt": 1,
+            },
+        ),
+        (
+            MODEL,
+            "model_1",
+            {
+                "Ready": "True",
+                "Candidate": "fashion-cnn-v2-int8",
+                "Champion": "fashion-cnn-v1-int8",
+                "Versions": 4,
+            },
+        ),
+        (
+            MADE,
+            "model_version_2",
+            {
+                "Model": "fashion-cnn",
+                "Phase": "Ready",
+                "Result": "accuracy 0.9062",
+                "From": "fashion-cnn-v1-int8",
+            },
+        ),
+        (
+            DEPLOYMENT,
+            "model_deployment_1",
+            {
+                "Phase": "Progressing",
+                "Stable": "fashion-cnn-v1-int8",
+                "Canary": "fashion-cnn-v2-int8",
+                "Weight": 20,
+                "P99 ms": 22.4,
+            },
+        ),
+    ],
+)
+def test_kubectl_get_shows_the_columns_of_the_api(
+    api: client.ApiClient, name: str, status: str, shown: dict[str, Any]
+) -> None:
+    made = create(api, example(name))
+    plural = KINDS[made["kind"]].PLURAL
+    wanted = yaml.safe_load((API / "statuses" / f"{status}.yaml").read_text())
+    try:
+        objects(api).patch_namespaced_custom_object_status(
+            GROUP, VERSION, "default", plural, made["metadata"]["name"], wanted
+        )
+        (row,) = table(api, plural)
+    finally:
+        delete(api, made)
+    assert list(row) == ["Name", *shown, "Age"]
+    assert {column: row[column] for column in shown} == shown
 
 
 def test_kubectl_explain_has_a_text_for_every_field(api: client.ApiClient) -> None:
@@ -444,7 +540,7 @@ def test_kubectl_explain_has_a_text_for_every_field(api: client.ApiClient) -> No
         request = api.param_serialize(
             "GET", "/openapi/v3/apis/slipway.dev/v1alpha1", auth_settings=["BearerToken"]
         )
-        response = api.call_api(*request)
+        response: Any = api.call_api(*request)
         found: Manifest = json.loads(response.read())
         return found
 
