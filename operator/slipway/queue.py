@@ -63,6 +63,9 @@ class Queue:
         due = _now() + max(0.0, seconds)
         self._due[key] = due
         heapq.heappush(self._heap, (due, next(self._order), key))
+        if len(self._heap) > 1000 + 2 * len(self._due):  # entries of times that were replaced
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+            heapq.heapify(self._heap)
         self._timer_wake.set()
 
     def start(self) -> None:

@@ -252,7 +252,7 @@ def test_what_the_server_refuses_comes_with_its_words(real_api: Path) -> None:
 
 def test_a_server_that_does_not_answer_is_unavailable() -> None:
     async def case() -> None:
-        api = Kube(ApiClient(Configuration(host="http://127.0.0.1:9")))  # type: ignore[no-untyped-call]  # untyped
+        api = Kube(ApiClient(Configuration(host="http://127.0.0.1:9")))
         with pytest.raises(Unavailable, match="no answer from the API server"):
             await api.get("ConfigMap", NAMESPACE, "any")
         await api.close()
@@ -286,13 +286,14 @@ def test_no_write_is_sent_without_the_lease(real_api: Path) -> None:
         guarded = api.guarded(refuse)
         made = await api.create(config_map("guarded", a="1"))
         uid = made["metadata"]["uid"]
-        for write in (
+        writes: tuple[Callable[[], Awaitable[Any]], ...] = (
             lambda: guarded.create(config_map("other")),
             lambda: guarded.apply(config_map("guarded", a="2")),
             lambda: guarded.patch("ConfigMap", NAMESPACE, "guarded", {"data": {"a": "2"}}),
             lambda: guarded.apply_status("Model", NAMESPACE, "guarded", "1", {}),
             lambda: guarded.delete("ConfigMap", NAMESPACE, "guarded", uid),
-        ):
+        )
+        for write in writes:
             with pytest.raises(LeaseLost):
                 await write()
         assert (await guarded.get("ConfigMap", NAMESPACE, "guarded"))["data"] == {"a": "1"}

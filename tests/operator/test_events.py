@@ -1,0 +1,80 @@
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fake_api import START, Store
+from slipway.adapters.kube import Forbidden
+from slipway.decision import Event
+from slipway.events import NOTE_LIMIT, Recorder
+
+REGARDING = {
+    "apiVersion": "slipway.dev/v1alpha1",
+    "kind": "Dataset",
+    "metadata": {"namespace": "demo", "name": "digits", "uid": "u1"},
+}
+
+
+class Posted:
+    def __init__(self) -> None:
+        self.time = START
+        self.store = Store()
+        self.recorder = Recorder(self.store, "operator-0", self.now)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def record(self, message: str, reason: str = "Prepared", type_: Any = "Normal") -> None:
+        asyncio.run(self.recorder.record(REGARDING, Event(type_, reason, message)))
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return asyncio.run(self.store.list("Event", "demo")).items
+
+
+def test_the_same_event_within_ten_minutes_is_counted() -> None:
+    posted = Posted()
+    for _ in range(3):
+        posted.record("70,000 rows.")
+        posted.time += timedelta(minutes=1)
+    (event,) = posted.events
+    assert event["series"] == {"count": 3, "lastObservedTime": "2026-11-24T10:02:00.000000Z"}
+    assert (event["reason"], event["note"], event["type"]) == ("Prepared", "70,000 rows.", "Normal")
+    assert event["regarding"]["uid"] == "u1"
+
+
+def test_after_ten_minutes_or_with_other_words_it_is_a_new_one() -> None:
+    posted = Posted()
+    posted.record("70,000 rows.")
+    posted.record("60,000 rows.")
+    posted.time += timedelta(minutes=11)
+    posted.record("70,000 rows.")
+    assert len(posted.events) == 3
+
+
+def test_an_event_that_ran_out_on_the_server_is_posted_anew() -> None:
+    posted = Posted()
+    posted.record("70,000 rows.")
+    posted.store.objects.clear()
+    posted.record("70,000 rows.")
+    assert len(posted.events) == 1
+
+
+def test_a_long_note_is_cut() -> None:
+    posted = Posted()
+    posted.record("x" * 5000)
+    assert len(posted.events[0]["note"]) == NOTE_LIMIT
+
+
+def test_an_event_that_cannot_be_posted_is_logged_and_let_go(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    posted = Posted()
+
+    async def refuse(manifest: object) -> dict[str, Any]:
+        raise Forbidden("events are forbidden")
+
+    monkeypatch.setattr(posted.store, "create", refuse)
+    posted.record("70,000 rows.")
+    assert "Dataset demo/digits: can't post Event Prepared: events are forbidden" in caplog.text
