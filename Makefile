@@ -1,6 +1,7 @@
 # `make help` lists the targets. Everything is quick when its work is done already.
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
+BOOTSTRAP := $(PYTHON) -m slipway.router.bootstrap --ads-host ADS_HOST
 CACHE := $(or $(SLIPWAY_CACHE),$(HOME)/.cache/slipway)
 CLUSTER_NAME ?= slipway
 export KUBECONFIG ?= $(CACHE)/clusters/$(CLUSTER_NAME)/kubeconfig
@@ -28,9 +29,11 @@ check: .venv  ## lint, types, import contracts, generated files up to date
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 	@$(PYTHON) -m slipway.crdgen --check
+	@$(BOOTSTRAP) | diff charts/slipway/files/router.json - || { echo "run make generate"; exit 1; }
 
 generate: .venv  ## CRDs, the chart's copy of them and of Envoy's bootstrap, docs/reasons.md
 	@$(PYTHON) -m slipway.crdgen
+	@$(BOOTSTRAP) > charts/slipway/files/router.json
 
 cluster-up:  ## the bare machine's cluster, with Slipway's images
 	@python3 e2e/setup.py --until load
@@ -39,7 +42,7 @@ cluster-down:  ## stop it; its state is kept for the next start
 	@e2e/cluster/slipway-cluster down
 
 clean-cluster:  ## stop it and remove all of its state
-	@e2e/cluster/slipway-cluster down --delete
+	@e2e/cluster/slipway-cluster down --purge
 
 images:  ## build the container images
 	@images/build

@@ -30,8 +30,9 @@ from slipway.events import Recorder
 from slipway.health import Health
 from slipway.kinds import CONTROLLERS
 from slipway.leader import Leader, LeaseLost
+from slipway.ports import Ports
 from slipway.queue import Queue, backoff
-from slipway.services import SERVICES, Runtime, Service
+from slipway.services import Runtime, Service
 from slipway.settings import Settings, SettingsError, read
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def main() -> None:
 async def run(
     settings: Settings,
     controllers: Iterable[AnyController] = CONTROLLERS,
-    services: Iterable[Callable[[Runtime], Service]] = SERVICES,
+    services: Iterable[Callable[[Runtime], Service]] = (Ports,),
 ) -> int:
     """Until SIGTERM (0), or until something that must go on has ended (1)."""
     api_client = await kube.connect(settings.kubeconfig)

@@ -48,7 +48,8 @@ class Engine:
         """By uid; the progress server writes it."""
         self._memory: dict[str, Any] = {}
         self.traffic: Callable[[], Traffic] = Traffic
-        """Set by the router's services."""
+        """Set by the leader's ports, as is the next."""
+        self.on_change: Callable[[Change], None] = lambda change: None
         self._controllers = {controller.kind: controller for controller in controllers}
         self._interest = Interest(self._controllers.values(), parse)
         self._api = api
@@ -169,6 +170,7 @@ class Engine:
                     metrics.PHASES.labels(manifest["kind"], phase).inc(step)
         for key in self._interest.note(change):
             self._wake(key)
+        self.on_change(change)
 
 
 def with_refusal(

@@ -1,7 +1,8 @@
 """Manifests that several kinds build: labels, names, owner references, the Job and its ConfigMap. Pure."""
 
+import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Any
@@ -35,6 +36,9 @@ _SUFFIXES = {
     **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", 1)},
     **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", 1)},
 }
+_QUANTITY = re.compile(
+    rf"(?P<number>[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?)(?P<suffix>{'|'.join(filter(None, _SUFFIXES))})?"
+)
 
 
 def labels(
@@ -208,19 +212,10 @@ def threads_of(resources: Mapping[str, Any] | None) -> int:
 
 def quantity(text: str | int | float) -> Decimal:
     """A Kubernetes quantity as a number, e.g. 500m, 2Gi, 1e3."""
-    written = str(text)
-    number = written.rstrip("".join(set("".join(_SUFFIXES))) if not _is_number(written) else "")
-    suffix = written[len(number) :]
-    if suffix not in _SUFFIXES or not _is_number(number):
-        raise ValueError(f"{written!r} is not a Kubernetes quantity such as 500m, 2 or 1Gi")
-    return Decimal(number) * _SUFFIXES[suffix]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return Decimal(text).is_finite()
-    except InvalidOperation:
-        return False
+    found = _QUANTITY.fullmatch(str(text))
+    if found is None:
+        raise ValueError(f"{str(text)!r} is not a Kubernetes quantity such as 500m, 2 or 1Gi")
+    return Decimal(found["number"]) * _SUFFIXES[found["suffix"] or ""]
 
 
 def _job_pod(

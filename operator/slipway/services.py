@@ -30,6 +30,3 @@ class Service(Protocol):
     async def stop(self) -> None:
         """Called once, in reverse order, after the last pass."""
         ...
-
-
-SERVICES: tuple[Callable[[Runtime], Service], ...] = ()

@@ -1,7 +1,8 @@
 """Settings from the environment, which __main__ hands in: nothing else in the operator reads it."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class SettingsError(Exception):
@@ -46,6 +47,10 @@ class Settings:
     """Probes and metrics."""
     ads_port: int = 18000
     progress_port: int = 8443
+    progress_service: str = "slipway-operator"
+    """Service that reaches the leader."""
+    router_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Namespace -> suffixes of hosts that its deployments may claim."""
     envoy_hosts: str = ""
     """DNS name of the router's headless Service, whose addresses are scraped."""
     resync_seconds: float = 1800.0
@@ -88,6 +93,8 @@ def read(environment: Mapping[str, str]) -> Settings:
         health_port=variables.port("HEALTH_PORT", 8081),
         ads_port=variables.port("ADS_PORT", 18000),
         progress_port=progress_port,
+        progress_service=progress_service,
+        router_hosts=variables.hosts("ROUTER_HOSTS"),
         envoy_hosts=variables.text("ENVOY_HOSTS", f"{router_service}-pods.{release_namespace}.svc.{domain}"),
         resync_seconds=variables.number("RESYNC_SECONDS", 1800, least=10),
         relist_seconds=variables.number("RELIST_SECONDS", 450, least=10),
@@ -108,6 +115,18 @@ class _Variables:
 
     def names(self, name: str) -> tuple[str, ...]:
         return tuple(part.strip() for part in self.text(name, "").split(",") if part.strip())
+
+    def hosts(self, name: str) -> dict[str, tuple[str, ...]]:
+        """JSON: {"namespace": ["suffix", ...]}."""
+        text = self.text(name, "{}")
+        try:
+            return {
+                str(namespace): tuple(map(str, suffixes)) for namespace, suffixes in json.loads(text).items()
+            }
+        except (ValueError, AttributeError, TypeError) as error:
+            raise SettingsError(
+                f'{PREFIX}{name} is {text!r}: write JSON such as {{"demo": ["example.com"]}}'
+            ) from error
 
     def number(self, name: str, default: float, *, least: float) -> float:
         text = self.text(name, str(default))

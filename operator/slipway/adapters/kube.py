@@ -124,6 +124,10 @@ class Kube:
             item["apiVersion"], item["kind"] = resource.api_version, kind
         return Listing(items, version)
 
+    async def read(self, path: str) -> Object:
+        """A document of the API server that is no object, such as its OpenID configuration."""
+        return await self._request("GET", path)
+
     async def create(self, manifest: Manifest) -> Object:
         path = BY_KIND[manifest["kind"]].path(manifest["metadata"]["namespace"])
         return await self._write("POST", path, manifest, {"fieldManager": FIELD_MANAGER})

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from slipway.api.gates import CompressionGates, GateResults, Verdict
 from slipway.api.meta import (
     AGE,
+    ATOMIC,
     PHASE,
     RESULT,
     SUMMARY,
@@ -78,7 +79,7 @@ class TargetDevice(Wire):
     """Threads of the runtime while it is measured."""
     batch_sizes: Annotated[
         list[Annotated[int, Field(ge=1, le=4096)]],
-        Field(min_length=1, max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        Field(min_length=1, max_length=8, json_schema_extra=ATOMIC),
     ] = [1]
     """Rows per request; the first one decides speedup and latency."""
 
@@ -155,9 +156,7 @@ class Variant(Wire):
     """Its figures."""
     verdict: Verdict | None = None
     """Whether it passed the gates."""
-    notes: Annotated[
-        list[Phrase], capped(8), Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"})
-    ] = []
+    notes: Annotated[list[Phrase], capped(8), Field(max_length=8, json_schema_extra=ATOMIC)] = []
     """What was done to the graph."""
 
 

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from slipway.api.gates import DATA, Check, GateResults, gates_of
 from slipway.api.meta import (
     AGE,
+    ATOMIC,
     PHASE,
     RESULT,
     SUMMARY,
@@ -28,11 +29,9 @@ Datatype = Literal[
 ]  # fmt: skip
 Shape = Annotated[
     list[Annotated[int, Field(ge=-1)]],
-    Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    Field(max_length=8, json_schema_extra=ATOMIC),
 ]
-Classes = Annotated[
-    list[Word], Field(max_length=1000, json_schema_extra={"x-kubernetes-list-type": "atomic"})
-]
+Classes = Annotated[list[Word], Field(max_length=1000, json_schema_extra=ATOMIC)]
 
 
 class Source(Wire):
@@ -115,13 +114,11 @@ class Scale(Wire):
 class Normalize(Wire):
     """Subtracts a mean and divides by a standard deviation, per channel."""
 
-    mean: Annotated[
-        list[float], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})
-    ] = []
+    mean: Annotated[list[float], Field(max_length=16, json_schema_extra=ATOMIC)] = []
     """One per channel; left out: computed on train."""
     std: Annotated[
         list[Annotated[float, Field(gt=0)]],
-        Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        Field(max_length=16, json_schema_extra=ATOMIC),
     ] = []
     """One per channel; left out: computed on train."""
 
@@ -181,13 +178,9 @@ class DatasetSpec(Wire):
     """What a row is."""
     split: Split = Split()
     """How rows are split."""
-    preprocessing: Annotated[
-        list[Preprocessing], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})
-    ] = []
+    preprocessing: Annotated[list[Preprocessing], Field(max_length=16, json_schema_extra=ATOMIC)] = []
     """Steps from the raw input to what the network sees, in order; exported inside the model."""
-    augmentation: Annotated[
-        list[Augmentation], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})
-    ] = []
+    augmentation: Annotated[list[Augmentation], Field(max_length=16, json_schema_extra=ATOMIC)] = []
     """Random changes of rows of train, while training; not part of the digest."""
     checks: Annotated[
         list[Check], Field(max_length=32, json_schema_extra=gates_of(DATA, ("class_share",)))

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from slipway.api.meta import Wire, expressed, rule, rules
+from slipway.api.meta import ATOMIC, Wire, expressed, rule, rules
 from slipway.api.units import Phrase, Word, capped
 
 Verdict = Literal["Pass", "Fail", "Continue", "Inconclusive", "NoData"]
@@ -141,9 +141,7 @@ class GateResult(Wire):
     """Why there is no verdict, where there is none."""
 
 
-GateResults = Annotated[
-    list[GateResult], capped(32), Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"})
-]
+GateResults = Annotated[list[GateResult], capped(32), Field(max_length=32, json_schema_extra=ATOMIC)]
 RunGates = Annotated[list[Gate], Field(max_length=32, json_schema_extra=gates_of(OFFLINE, PER_CLASS))]
 CompressionGates = Annotated[
     list[Gate], Field(max_length=32, json_schema_extra=gates_of((*OFFLINE, *COMPARED), PER_CLASS))

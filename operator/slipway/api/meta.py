@@ -16,6 +16,10 @@ MAX_NAME = 40
 """Longest name of an object of ours, so that the names of what it owns fit into 63 characters."""
 
 
+ATOMIC = {"x-kubernetes-list-type": "atomic"}
+"""Schema extra of a list that is replaced whole."""
+
+
 def rule(rule: str, message: str) -> dict[str, str]:
     """A CEL rule and what is said where it doesn't hold."""
     return {"rule": rule, "message": message}

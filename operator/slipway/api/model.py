@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from slipway.api.gates import COMPARED, OFFLINE
 from slipway.api.meta import (
     AGE,
+    ATOMIC,
     SUMMARY,
     Column,
     ObjectRef,
@@ -153,7 +154,7 @@ class AliasState(Wire):
     history: Annotated[
         list[AliasMove],
         capped(10),
-        Field(max_length=10, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        Field(max_length=10, json_schema_extra=ATOMIC),
     ] = []
     """Where it pointed before, newest first."""
 

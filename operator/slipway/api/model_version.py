@@ -8,6 +8,7 @@ from slipway.api.dataset import Classes, Datatype, Shape
 from slipway.api.gates import GateResults
 from slipway.api.meta import (
     AGE,
+    ATOMIC,
     PHASE,
     RESULT,
     SUMMARY,
@@ -54,9 +55,7 @@ class MeasuredOn(Wire):
     """Name of the node."""
     cpu_model: Phrase | None = None
     """Model of its CPU."""
-    isa: Annotated[
-        list[Phrase], capped(16), Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})
-    ] = []
+    isa: Annotated[list[Phrase], capped(16), Field(max_length=16, json_schema_extra=ATOMIC)] = []
     """Instruction sets that matter, e.g. avx512_vnni."""
     runtime: Phrase | None = None
     """The runtime and its version."""
@@ -177,9 +176,7 @@ class ModelVersionStatus(Status):
     """What the file takes and gives."""
     examples: Examples | None = None
     """Inputs with the answers the model gave."""
-    used_by: Annotated[
-        list[Use], capped(16), Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})
-    ] = []
+    used_by: Annotated[list[Use], capped(16), Field(max_length=16, json_schema_extra=ATOMIC)] = []
     """What uses it; deletion waits for them."""
     attempt: int | None = None
     """Which try of the verification this is."""

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from slipway.api.gates import GateResults, RunGates
 from slipway.api.meta import (
     AGE,
+    ATOMIC,
     PHASE,
     RESULT,
     SUMMARY,
@@ -29,7 +30,7 @@ from slipway.api.units import Duration, LogTail, Metrics, Time, Uri, span
 Width = Annotated[int, Field(ge=1, le=1024)]
 Blocks = Annotated[
     list[Annotated[int, Field(ge=1, le=64)]],
-    Field(min_length=1, max_length=6, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    Field(min_length=1, max_length=6, json_schema_extra=ATOMIC),
 ]
 
 

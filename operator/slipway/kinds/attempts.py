@@ -36,6 +36,8 @@ EXITS: dict[int, tuple[FailureClass, Reason]] = {
     ExitCode.COMMUNICATION: ("Communication", Reason.COMMUNICATION_LOST),
     ExitCode.HANG: ("Hang", Reason.HUNG),
     ExitCode.OUT_OF_MEMORY: ("OutOfMemory", Reason.OUT_OF_MEMORY),
+    # The pod tried several times already; only a person can choose a quieter node.
+    ExitCode.INCONCLUSIVE: ("UserError", Reason.INCONCLUSIVE),
     ExitCode.INTERNAL: ("Internal", Reason.INTERNAL_ERROR),
 }
 IMAGE_WAITS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")

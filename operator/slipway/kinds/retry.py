@@ -7,6 +7,7 @@ Store                          with back-off, without end        no: it comes ba
 all others                     with back-off                     yes
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -71,7 +72,9 @@ def said(message: str, tries: int, following: Next) -> str:
     The whole delay, not what is left of it: the sentence stays as it is until the next try.
     """
     times = "once" if tries == 1 else "twice" if tries == 2 else f"{tries} times"
-    return f"{message.rstrip('. ')}, tried {times}; next try in {duration(following.delay)}."
+    # The pod says how often it tried by itself; people are told how many pods did.
+    cause = re.sub(r", tried \d+ times$", "", message.rstrip(". "))
+    return f"{cause}, tried {times}; next try in {duration(following.delay)}."
 
 
 def obsolete(attempts: Sequence[Attempt]) -> tuple[Target, ...]:

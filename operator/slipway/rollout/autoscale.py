@@ -19,6 +19,8 @@ BUSY = 0.5
 """Requests in a replica at a time from which slowness is taken for load; below, more replicas can't help."""
 SPARE_TO_SHRINK = 0.85
 """Fewer replicas must carry the load at this share of their capacity; else the next ripple brings them back."""
+EASY = 0.75
+"""A replica that carries this share of its capacity at this share of the threshold may carry more."""
 CANARY_SPARE = 1.2
 WITHOUT_SLO = 5.0
 """Times the unloaded median: the latency that is held if no SLO says one."""
@@ -127,13 +129,14 @@ def scale(
         return state, Scale(
             held, Reason.NO_METRICS, f"No figures from the routers; {_replicas(held)} kept.", {}
         )
-    state = _learn(limits, state, load, ready)
+    settled = ready >= current and _since(state.last_scale, now) >= startup + load.window
+    state = _learn(limits, state, load, ready, settled)
     state = replace(state, rates=_recent(state.rates, load.requests_per_s, now))
-    coming = load.requests_per_s + _rise(state.rates) * (startup + load.window)
+    coming = load.requests_per_s + _rise(state.rates) * (startup + load.window / 2)
     needed = coming / state.capacity if state.capacity else 0.0
     wanted = ceil(needed - 1e-9) if state.capacity else current
     slow = _is_slow(limits, state, load)
-    if slow and _loaded(load, ready) and ready >= current:
+    if slow and settled and _loaded(load, ready):
         wanted = max(wanted, current + 1)
     if limits.target_concurrency and load.in_flight is not None:
         wanted = max(wanted, ceil(load.in_flight / limits.target_concurrency - 1e-9))
@@ -151,25 +154,35 @@ def scale(
     return state, _told(limits, state, load, desired, current, wanted, slow)
 
 
-def _learn(limits: Limits, state: Scaling, load: Load, ready: int) -> Scaling:
-    """What a replica carries: first guessed from the unloaded median, then taught by what was seen to hold."""
+def _learn(limits: Limits, state: Scaling, load: Load, ready: int, settled: bool) -> Scaling:
+    """What a replica carries: first guessed from the unloaded median, then taught by what was seen to hold.
+
+    Not lowered before the last change of size shows in the figures: what they still hold was answered already.
+    """
     if not ready or load.median_ms is None or load.stable_requests_per_s * load.window < ENOUGH:
         return state
     unloaded = min(load.median_ms, (state.unloaded_ms or load.median_ms) * 1.01)
-    state = replace(state, unloaded_ms=round(unloaded, 4))
     each = load.stable_requests_per_s / ready
-    capacity = state.capacity or FIRST_UTILISATION * 1000 / unloaded
+    # At first sight of a queue the median says nothing about a replica, but what comes through does.
+    guess = FIRST_UTILISATION * max(1000 / unloaded, each)
+    queued_then = unloaded < 0.7 * (state.unloaded_ms or 0.0)
+    capacity = guess if state.capacity is None or queued_then else state.capacity
+    state = replace(state, unloaded_ms=round(unloaded, 4))
+    held = _held_ms(limits, state)
     if not _is_slow(limits, state, load):
-        if each > 0.9 * capacity:
-            capacity = max(capacity * 1.02, each)
-    elif _loaded(load, ready):
+        # Slowly, since the first figures of a burst look fine: its queue is still to come.
+        easy = held is not None and load.tail_ms is not None and load.tail_ms < EASY * held
+        if each > (EASY if easy else 1.0) * capacity:
+            capacity *= 1.02
+    elif settled and _loaded(load, ready):
         capacity = min(capacity, max(0.9 * each, 0.8 * capacity))
     return replace(state, capacity=round(capacity, 3))
 
 
 def _is_slow(limits: Limits, state: Scaling, load: Load) -> bool:
     held = _held_ms(limits, state)
-    enough = load.requests_per_s * load.window >= ENOUGH
+    # Three requests beyond the percentile: of fewer, one unlucky request would be the tail.
+    enough = load.stable_requests_per_s * load.window * (1 - limits.percentile / 100) >= 3
     return enough and held is not None and load.tail_ms is not None and load.tail_ms > held
 
 
@@ -182,6 +195,10 @@ def _held_ms(limits: Limits, state: Scaling) -> float | None:
 def _loaded(load: Load, ready: int) -> bool:
     """By Little's law: requests in a replica at a time, those that wait included."""
     return load.stable_requests_per_s * (load.median_ms or 0.0) / 1000 >= BUSY * max(ready, 1)
+
+
+def _since(last: datetime | None, now: datetime) -> float:
+    return (now - last).total_seconds() if last else float("inf")
 
 
 def _rise(rates: tuple[tuple[float, float], ...]) -> float:
