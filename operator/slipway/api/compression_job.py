@@ -28,7 +28,7 @@ from slipway.api.meta import (
 )
 from slipway.api.model_version import MeasuredOn
 from slipway.api.pods import PodSettings, Resources
-from slipway.api.units import Duration, Metrics, Name, Phrase, Sentence, Time, Uri, capped, span
+from slipway.api.units import Duration, Metrics, Name, Phrase, Time, Uri, capped, span
 
 
 class Calibration(Wire):
@@ -185,8 +185,6 @@ class CompressionJobStatus(Status):
     """The gates and what came of them."""
     report_uri: Uri | None = None
     """The full report."""
-    message: Sentence | None = None
-    """What the pod said when it failed."""
 
 
 class CompressionJob(Resource):
