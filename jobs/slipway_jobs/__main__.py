@@ -19,21 +19,24 @@ from slipway_jobs.failure import Failure, InvalidConfig, Stopped
 from slipway_jobs.store import Store
 
 TASKS = ("dataset", "evaluate", "compress", "verify", "fetch", "probe")
+COPIES = ("receive", "send")
+"""Run by kubectl slipway push and pull, without a JobConfig."""
 
 
 def main() -> None:
     arguments = sys.argv[1:]
-    if not arguments or arguments[0] not in (*TASKS, "train", "train-worker", "receive"):
+    if not arguments or arguments[0] not in (*TASKS, "train", "train-worker", *COPIES):
         print(
-            f"usage: slipway-jobs {'|'.join((*TASKS, 'train'))}, or slipway-jobs receive URI", file=sys.stderr
+            f"usage: slipway-jobs {'|'.join((*TASKS, 'train'))}, or slipway-jobs {'|'.join(COPIES)} URI",
+            file=sys.stderr,
         )
         raise SystemExit(ExitCode.USER_ERROR)
     task = arguments[0]
     name = "train" if task == "train-worker" else task
     attempt = 1
     try:
-        if task == "receive":
-            outcome = _receive(arguments)
+        if task in COPIES:
+            outcome = _copy(arguments)
         else:
             config = read_config(name)
             attempt = config.attempt
@@ -75,12 +78,12 @@ def _run(task: str, config: JobConfig) -> Outcome:
     return result
 
 
-def _receive(arguments: list[str]) -> Outcome:
+def _copy(arguments: list[str]) -> Outcome:
     if len(arguments) != 2:
-        raise InvalidConfig("usage: slipway-jobs receive URI")
-    from slipway_jobs import receive
-
-    return receive.run(arguments[1], Store())
+        raise InvalidConfig(f"usage: slipway-jobs {arguments[0]} URI")
+    module = importlib.import_module(f"slipway_jobs.{arguments[0]}")
+    result: Outcome = module.run(arguments[1], Store())
+    return result
 
 
 def _stopped(number: int, frame: object) -> None:

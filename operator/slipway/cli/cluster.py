@@ -43,8 +43,8 @@ class Cluster:
     @classmethod
     def connect(cls, namespace: str | None) -> "Cluster":
         try:
-            kubernetes.config.load_kube_config()
-            context = kubernetes.config.list_kube_config_contexts()[1]
+            kubernetes.config.load_kube_config()  # type: ignore[no-untyped-call]  # untyped
+            context = kubernetes.config.list_kube_config_contexts()[1]  # type: ignore[no-untyped-call]  # untyped
         except ConfigException as error:
             raise CliError(f"no cluster to talk to: {error}. Set KUBECONFIG or choose a context.") from error
         return cls(
@@ -78,7 +78,8 @@ class Cluster:
     def watch(self, kind: str, seconds: int) -> Iterator[dict[str, Any]]:
         """Objects of a kind as they are and as they change, for so many seconds."""
         try:
-            for event in kubernetes.watch.Watch().stream(
+            stream = kubernetes.watch.Watch().stream  # type: ignore[no-untyped-call]  # untyped
+            for event in stream(  # type: ignore[no-untyped-call]  # untyped
                 self.custom.list_namespaced_custom_object,
                 GROUP,
                 VERSION,
@@ -98,7 +99,7 @@ class Cluster:
 def said(error: ApiException, what: str) -> CliError:
     """The server's own sentence."""
     try:
-        message = json.loads(error.body)["message"]
+        message = json.loads(error.body or "")["message"]
     except (TypeError, ValueError, KeyError):
         message = error.reason
     return CliError(f"{what}: {message}")

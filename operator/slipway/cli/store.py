@@ -78,7 +78,7 @@ class _Pod:
         self.cluster.core.delete_namespaced_pod(self.name, self.cluster.namespace, grace_period_seconds=0)
 
     def run(self, task: str, uri: str, stdin: Any = None, stdout: Any = subprocess.PIPE) -> str:
-        """Run a task in the pod; its last line of stderr says what was done."""
+        """Run a task in the pod; what it says it has done."""
         command = [self.kubectl, "exec", "-n", self.cluster.namespace, self.name, "-c", "copy"]
         done = subprocess.run(
             [*command, *(["-i"] if stdin is not None else []), "--", "slipway-jobs", task, uri],
@@ -87,10 +87,11 @@ class _Pod:
             stderr=subprocess.PIPE,
             check=False,
         )
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        errors = done.stderr.decode(errors="replace").strip().splitlines()
         if done.returncode != 0:
-            raise CliError("; ".join(lines[-3:]) or f"{task} ended with exit code {done.returncode}")
-        return lines[-1] if lines else f"{task} {uri}: done"
+            raise CliError("; ".join(errors[-3:]) or f"{task} ended with exit code {done.returncode}")
+        said = (done.stdout or b"").decode(errors="replace").strip().splitlines() or errors
+        return said[-1] if said else f"{task} {uri}: done"
 
     def _image(self) -> str:
         namespace = self.cluster.namespace

@@ -161,9 +161,9 @@ class VerifyReport(Outcome):
 
 
 class ToolReport(Outcome):
-    """fetch and receive: nothing but how it ended."""
+    """fetch, receive and send: nothing but how it ended."""
 
-    task: Literal["fetch", "receive"] = "fetch"
+    task: Literal["fetch", "receive", "send"] = "fetch"
 
 
 Report = Annotated[
