@@ -20,7 +20,7 @@ from slipway_jobs import inference
 from slipway_jobs.dataset import Prepared
 
 BATCH = 64
-"""Rows per calibration step: entropy and percentile keep every activation of what they were given at once."""
+"""Rows per calibration step, at most."""
 _METHODS = {
     "MinMax": CalibrationMethod.MinMax,
     "Entropy": CalibrationMethod.Entropy,
@@ -34,7 +34,9 @@ class Rows(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no t
 
     def __init__(self, name: str, rows: NDArray[np.generic]) -> None:
         self._name = name
-        self._batches = iter([rows[i : i + BATCH] for i in range(0, len(rows), BATCH)])
+        # All of one size: the histograms of entropy and percentile stack the activations of every step.
+        size = next(size for size in range(min(BATCH, len(rows)), 0, -1) if len(rows) % size == 0)
+        self._batches = iter(np.split(rows, len(rows) // size))
 
     def get_next(self) -> dict[str, NDArray[np.generic]] | None:
         batch = next(self._batches, None)
