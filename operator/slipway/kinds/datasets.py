@@ -32,8 +32,8 @@ def resolve(
         why = ready.message if ready is not None else ""
         return Missing(Reason.DATASET_UNUSABLE, f"Dataset {name} is {status.phase}: {why}")
     if not current or status.phase != "Ready" or status.digest is None:
-        said = f" {status.summary}" if status.summary else ""
-        return Missing(Reason.DATASET_NOT_READY, f"Waiting for Dataset {name} to be Ready.{said}")
+        stands = f"; it is {status.phase}" if status.phase is not None else ""
+        return Missing(Reason.DATASET_NOT_READY, f"Waiting for Dataset {name} to be Ready{stands}.")
     if reference.digest not in (None, status.digest):
         pinned, has = words.short(reference.digest or ""), words.short(status.digest)
         said = f"datasetRef pins {pinned}, Dataset {name} has {has}: pin that one, or none."

@@ -6,7 +6,7 @@ from typing import Any
 from slipway import manifests
 from slipway.api import TrainingRun
 from slipway.api.gates import GateResult
-from slipway.api.meta import JoinedModel, NamedDigest
+from slipway.api.meta import NamedDigest, ObjectRef
 from slipway.api.model_version import (
     EvaluatedOn,
     Lineage,
@@ -84,7 +84,7 @@ def version(
     evaluation = report.evaluation
     model = run.spec.output.model_ref
     spec = ModelVersionSpec(
-        model_ref=JoinedModel(name=model.name) if model is not None else None,
+        model_ref=ObjectRef(name=model.name) if model is not None else None,
         storage_uri=artifact.storage_uri,
         digest=artifact.digest,
         format="ONNX",
