@@ -44,7 +44,7 @@ async def stop_operator(api: Kube, namespace: str, name: str) -> None:
     try:
         await api.patch("Deployment", namespace, name, {"spec": {"replicas": 0}})
         async with asyncio.timeout(OPERATOR_ENDS_WITHIN):
-            while (await api.get("Deployment", namespace, name)).get("status", {}).get("replicas"):
+            while (await api.get("Deployment", namespace, name)).get("status", {}).get("replicas"):  # noqa: ASYNC110  (nothing tells)
                 await asyncio.sleep(1)
     except NotFound:
         log.info("Deployment %s is gone already", name)
