@@ -22,6 +22,7 @@ from slipway.adapters.ads import AdsServer
 from slipway.adapters.certificates import Certificates, Pair
 from slipway.router.bootstrap import bootstrap
 from slipway.router.listeners import Ports
+from slipway.router.message import CLUSTERS, ENDPOINTS
 from slipway.router.resources import build
 from slipway.router.route import Arm, Endpoint, Route
 
@@ -157,10 +158,14 @@ class Site:
     process: asyncio.subprocess.Process | None = None
 
     async def route(self, *routes: Route) -> str:
-        """Pushes these routes and waits until the router has acknowledged them; the version."""
+        """Pushes these routes and waits until the router holds them, endpoints and all; the version."""
         resources = build(routes, self.ports)
         self.ads.update(resources)
         await until(lambda: self.ads.acknowledged(resources.version, [self.name]))
+        (stream,) = self.ads._streams
+        await until(lambda: stream.exchange.acknowledged(CLUSTERS) == resources.versions[CLUSTERS])
+        if resources.by_type[ENDPOINTS]:
+            await until(lambda: stream.exchange.acknowledged(ENDPOINTS) == resources.versions[ENDPOINTS])
         return resources.version
 
     async def infer(self, host: str = HOST, path: str = "/v2/models/fashion/infer") -> tuple[int, str]:

@@ -94,7 +94,7 @@ class Ledger:
             # What it counted before there was this leader isn't of this epoch.
             return counters if started > self._began else Counters()
         at, last = self._last[router]
-        if started > at:
+        if started > at or scrape.uptime_s < last.uptime_s:
             return counters  # It started anew since.
         before = last.clusters.get(cluster, Counters())
         came = counters.since(before)
