@@ -217,7 +217,9 @@ def build(name: str, wanted: str, base: str, layout: Layout) -> None:
         step(
             name,
             "store",
-            buildah("push", "--quiet", "--disable-compression", wanted, f"oci:{layout.folder}:{wanted}"),
+            buildah(
+                "push", "--quiet", "--compression-format", "zstd", wanted, f"oci:{layout.folder}:{wanted}"
+            ),
         )
     forget_older(name, wanted, layout)
     size = "" if name == "base" else f", {layout.size(wanted) / 1e6:,.0f} MB"
