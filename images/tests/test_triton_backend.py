@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]  # ships no types
 import pytest
 import tritonclient.grpc  # type: ignore[import-untyped]  # ships no types
 import tritonclient.http  # type: ignore[import-untyped]  # ships no types
