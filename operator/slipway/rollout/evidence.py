@@ -124,11 +124,11 @@ def dispersion(evidence: Evidence) -> Array:
     """How much more the canary's bad counts vary than independent requests would; at least 1.
 
     The ratio of sums rather than the mean of ratios: with one bad request an interval the latter is noise.
-    One interval's worth went into the odds ratio that the residuals are taken from.
+    What exceeds 1 is taken with two standard errors on top: of few intervals it is easily seen too small.
     """
     expected = evidence.residual_expected
-    phi = evidence.residual / np.where(expected > 0, expected, np.inf)
-    return np.maximum(1.0, phi * evidence.intervals / np.maximum(evidence.intervals - 1, 1.0))
+    ratio = evidence.residual / np.where(expected > 0, expected, np.inf)
+    return 1 + np.maximum(0.0, ratio - 1) * (1 + 2 / np.sqrt(np.maximum(evidence.intervals, 1.0)))
 
 
 def estimate(evidence: Evidence) -> Array:
