@@ -1,4 +1,4 @@
-"""The operator's process with one small kind: a Model keeps a ConfigMap of its aliases' names."""
+"""The operator's process with one small kind: a Model holds a finalizer and a ConfigMap of its aliases' names."""
 
 import asyncio
 import os
@@ -21,6 +21,8 @@ def observe(view: View, key: Key) -> Model | None:
 
 def decide(model: Model) -> Decision:
     metadata = model.metadata
+    if metadata.deletion_timestamp is not None:
+        return Decision(finalizer=False)
     owner = Owner(kind="Model", namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
     config = {
         "apiVersion": "v1",
@@ -29,7 +31,7 @@ def decide(model: Model) -> Decision:
         "data": {alias.name: "yes" for alias in model.spec.aliases},
     }
     status = {"observedGeneration": metadata.generation, "phase": "Ready", "summary": "Kept."}
-    return Decision(apply=(config,), status=status)
+    return Decision(apply=(config,), status=status, finalizer=True)
 
 
 if __name__ == "__main__":

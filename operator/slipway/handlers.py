@@ -11,7 +11,6 @@ from slipway.decision import Manifest
 from slipway.engine import Engine
 from slipway.manifests import MANAGED
 from slipway.resources import CACHED, CHILDREN, ResourceType
-from slipway.writer import FINALIZER
 
 LONGEST_PAUSE = 30.0
 
@@ -48,7 +47,8 @@ def settings() -> kopf.OperatorSettings:
     found.scanning.disabled = True  # no watch of all CRDs and namespaces, no rights for it
     found.posting.enabled = False  # its Events aren't counted; ours are
     found.persistence.diffbase_storage = NoDiffBase()
-    found.persistence.finalizer = FINALIZER
+    # Not ours: kopf takes its own finalizer off every object that no handler of it needs one for.
+    found.persistence.finalizer = "slipway.dev/kopf-sets-none"
     # One sequence for the process, so that replicas don't come back in step after an outage.
     found.networking.error_backoffs = Backoffs(Random().random)
     found.networking.request_timeout = 30

@@ -82,6 +82,15 @@ class Api:
         )
         return found
 
+    def models(self, name: str) -> list[Any]:
+        found: Any = self.custom.list_namespaced_custom_object(
+            "slipway.dev", "v1alpha1", NAMESPACE, "models", field_selector=f"metadata.name={name}"
+        )
+        return list(found["items"])
+
+    def delete_model(self, name: str) -> None:
+        self.custom.delete_namespaced_custom_object("slipway.dev", "v1alpha1", NAMESPACE, "models", name)
+
     def config_map(self, name: str) -> dict[str, str] | None:
         try:
             return self.core.read_namespaced_config_map(name, NAMESPACE).data or {}
@@ -151,7 +160,7 @@ def test_it_makes_and_keeps_what_a_model_states_and_ends_in_order(
     )
     metadata = api.model("kept")["metadata"]
     assert "annotations" not in metadata
-    assert "finalizers" not in metadata
+    assert metadata["finalizers"] == ["slipway.dev/finalizer"], "and no other"
 
     theirs: Any = {"data": {"candidate": "no"}}
     api.core.patch_namespaced_config_map("kept-aliases", NAMESPACE, theirs)
@@ -162,6 +171,8 @@ def test_it_makes_and_keeps_what_a_model_states_and_ends_in_order(
     version = api.model("kept")["metadata"]["resourceVersion"]
     time.sleep(3)
     assert api.model("kept")["metadata"]["resourceVersion"] == version, "an object at rest is left alone"
+    api.delete_model("kept")
+    wait_until(lambda: not api.models("kept"), 5, operator)
 
     assert operator.get("/readyz") == (200, "ok, leading")
     assert operator.get("/healthz") == (200, "ok")
