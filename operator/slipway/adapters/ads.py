@@ -23,7 +23,7 @@ from slipway.router.tls import ROUTER_NAME
 from slipway.router.traffic import Nack
 
 DEBOUNCE_S = 0.02
-"""Changes within this time are one push."""
+"""Least time between pushes: the first change goes at once, those that follow it closely go together."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class AdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignor
         self._current: Resources | None = None
         self._pair: Pair | None = None
         self._pending: asyncio.TimerHandle | None = None
+        self._pushed_at = float("-inf")
         self._server: Grpc = None
 
     async def start(self, pair: Pair, host: str, port: int) -> int:
@@ -103,10 +104,12 @@ class AdsServer(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignor
         """What every router is to hold from now on."""
         self._current = resources
         if self._pending is None:
-            self._pending = asyncio.get_running_loop().call_later(DEBOUNCE_S, self._push)
+            loop = asyncio.get_running_loop()
+            self._pending = loop.call_at(max(loop.time(), self._pushed_at + DEBOUNCE_S), self._push)
 
     def _push(self) -> None:
         self._pending = None
+        self._pushed_at = asyncio.get_running_loop().time()
         for stream in self._streams:
             stream.changed.set()
 

@@ -60,6 +60,9 @@ class Exchange:
     routes: Resources | None = None
     """The resources whose route table the router acknowledged last."""
     _clusters: Mapping[str, Packed] = field(default_factory=dict)
+    """Sent last."""
+    _held: Mapping[str, Packed] = field(default_factory=dict)
+    """Acknowledged last."""
     _offered: Resources | None = None
     _count: int = 0
 
@@ -77,6 +80,8 @@ class Exchange:
             return
         subscription.acked = subscription.sent
         self.refusals.pop(type_url, None)
+        if type_url == CLUSTERS:
+            self._held = self._clusters
         if type_url == ROUTES:
             self.routes = self._offered
 
@@ -111,9 +116,9 @@ class Exchange:
     ) -> tuple[Mapping[str, Packed], str]:
         resources, version = wanted.by_type[type_url], wanted.versions[type_url]
         if type_url == CLUSTERS and not self._holds_routes(wanted):
-            leaving = self._clusters.keys() - resources.keys()
+            leaving = self._held.keys() - resources.keys()
             if leaving:
-                kept = {name: self._clusters[name] for name in leaving}
+                kept = {name: self._held[name] for name in leaving}
                 return {**resources, **kept}, f"{version}+{len(leaving)}"
         if type_url == ENDPOINTS:
             resources = {name: one for name, one in resources.items() if name in subscription.names}

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from math import inf
 
 from slipway.router.buckets import LADDER_MS
@@ -25,7 +26,7 @@ _LATENCY = re.compile(
     r'envoy_cluster_upstream_rq_time_bucket\{envoy_cluster_name="([^"]+)",le="([^"]+)"\} (\d+)'
 )
 _UPTIME = re.compile(r"^envoy_server_uptime\{\} (\d+)", re.MULTILINE)
-_EDGES = {f"{edge:g}": edge for edge in LADDER_MS} | {"+Inf": inf}
+_EDGES = frozenset((*LADDER_MS, inf))
 
 
 @dataclass(frozen=True)
@@ -79,5 +80,16 @@ def _latency(text: str) -> dict[str, list[tuple[float, int]]]:
         here = upto - so_far.get(cluster, 0)
         so_far[cluster] = upto
         if here:
-            latency.setdefault(cluster, []).append((_EDGES[edge], here))
+            latency.setdefault(cluster, []).append((_edge(edge), here))
     return latency
+
+
+@cache
+def _edge(text: str) -> float:
+    """Envoy writes all digits of a double: 2.1 is 2.1000000000000000888178419700125."""
+    edge = float(text)
+    if edge not in _EDGES:
+        raise ValueError(
+            f"the router has a bucket up to {text} ms, which is none of ours: its bootstrap is of another version"
+        )
+    return edge
