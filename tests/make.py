@@ -1,13 +1,20 @@
 """Builders of valid objects: each test says only what matters to it.
 
-Objects are manifests as the API server returns them. `world` runs a kind's observe over a View of them.
+Objects are manifests as the API server returns them. `decide` runs a kind's observe and decide over them.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from cluster import PLATFORM
+from slipway.cache import Objects, View
+from slipway.contract.report import Progress
+from slipway.decision import Decision, Key
+from slipway.kinds import CONTROLLERS
+from slipway.router.traffic import Traffic
 
 Manifest = dict[str, Any]
 
@@ -460,3 +467,181 @@ def failure_report(task: str, reason: str, message: str, exit_code: int, **chang
 
 def _report(base: Manifest, changes: Mapping[str, Any]) -> str:
     return json.dumps(merged({"version": 1, **base}, changes))
+
+
+# --- Jobs and pods as Kubernetes reports them ---
+
+
+def job(
+    owner: Manifest,
+    name: str,
+    *,
+    attempt: int = 1,
+    ended: str | None = None,
+    reason: str = "",
+    suspend: bool = False,
+    queue: str | None = None,
+    created: datetime = NOW,
+    admitted: datetime | None = NOW,
+    finished: datetime | None = None,
+) -> Manifest:
+    """One attempt of the owner; ended is Complete or Failed."""
+    labels = {
+        "app.kubernetes.io/managed-by": "slipway",
+        "slipway.dev/kind": owner["kind"],
+        "slipway.dev/name": owner["metadata"]["name"],
+        "slipway.dev/attempt": str(attempt),
+    }
+    if queue is not None:
+        labels["kueue.x-k8s.io/queue-name"] = queue
+    status: Manifest = {}
+    if admitted is not None and not suspend:
+        status["startTime"] = stamp(admitted)
+    if ended is not None:
+        when = stamp(finished or at(60))
+        status["conditions"] = [
+            {"type": ended, "status": "True", "reason": reason, "lastTransitionTime": when}
+        ]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "uid": f"job-{name}",
+            "resourceVersion": "1",
+            "creationTimestamp": stamp(created),
+            "labels": labels,
+            "ownerReferences": [_controller(owner)],
+        },
+        "spec": {
+            "suspend": suspend,
+            "template": {"spec": {"containers": [{"name": "main", "image": "registry.test/slipway/jobs:1"}]}},
+        },
+        "status": status,
+    }
+
+
+def pod(job: Manifest, *, index: int = 0, phase: str = "Running", **status: Any) -> Manifest:
+    """A pod of the Job."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"{job['metadata']['name']}-{index}",
+            "namespace": NAMESPACE,
+            "uid": f"pod-{job['metadata']['name']}-{index}",
+            "resourceVersion": "1",
+            "labels": dict(job["metadata"]["labels"]),
+            "annotations": {"batch.kubernetes.io/job-completion-index": str(index)},
+            "ownerReferences": [_controller(job)],
+        },
+        "spec": {},
+        "status": {"phase": phase, **status},
+    }
+
+
+def running_pod(job: Manifest, since: datetime = NOW, **rest: Any) -> Manifest:
+    main = {"name": "main", "state": {"running": {"startedAt": stamp(since)}}}
+    return pod(job, containerStatuses=[main], **rest)
+
+
+def ended_pod(
+    job: Manifest,
+    message: str = "",
+    exit_code: int = 0,
+    *,
+    reason: str | None = None,
+    finished: datetime | None = None,
+    **rest: Any,
+) -> Manifest:
+    terminated = {
+        "exitCode": exit_code,
+        "reason": reason or ("Error" if exit_code else "Completed"),
+        "message": message,
+        "startedAt": stamp(NOW),
+        "finishedAt": stamp(finished or at(60)),
+    }
+    main = {"name": "main", "state": {"terminated": terminated}}
+    phase = "Failed" if exit_code else "Succeeded"
+    return pod(job, phase=phase, containerStatuses=[main], **rest)
+
+
+def waiting_pod(
+    job: Manifest, reason: str, message: str, image: str = "registry.test/slipway/jobs:1"
+) -> Manifest:
+    main = {"name": "main", "image": image, "state": {"waiting": {"reason": reason, "message": message}}}
+    return pod(job, phase="Pending", containerStatuses=[main])
+
+
+def unschedulable_pod(job: Manifest, message: str) -> Manifest:
+    scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    return pod(job, phase="Pending", conditions=[scheduled])
+
+
+def succeeded(owner: Manifest, name: str, report: str, **rest: Any) -> list[Manifest]:
+    """A Job that is Complete, and its pod with the report."""
+    made = job(owner, name, ended="Complete", **rest)
+    return [made, ended_pod(made, report)]
+
+
+def failed(
+    owner: Manifest,
+    name: str,
+    report: str = "",
+    exit_code: int = 70,
+    *,
+    pod_reason: str | None = None,
+    **rest: Any,
+) -> list[Manifest]:
+    """A Job that is Failed, and its pod with the report."""
+    made = job(owner, name, ended="Failed", reason="BackoffLimitExceeded", **rest)
+    ended = ended_pod(made, report, exit_code, reason=pod_reason, finished=rest.get("finished"))
+    return [made, ended]
+
+
+def _controller(owner: Manifest) -> Manifest:
+    return {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+    }
+
+
+# --- what a kind sees and decides ---
+
+
+def view(*manifests: Manifest, now: datetime = NOW, progress: Mapping[str, Progress] | None = None) -> View:
+    return View(now, Objects(manifests), progress or {}, Traffic(), PLATFORM)
+
+
+def decide(
+    of: Manifest, *others: Manifest, now: datetime = NOW, progress: Mapping[str, Progress] | None = None
+) -> Decision:
+    """What the object's kind decides on seeing it among the others."""
+    controller = next(c for c in CONTROLLERS if c.kind == of["kind"])
+    metadata = of["metadata"]
+    world = controller.observe(
+        view(of, *others, now=now, progress=progress),
+        Key(of["kind"], metadata["namespace"], metadata["name"]),
+    )
+    assert world is not None
+    return controller.decide(world)
+
+
+def after(of: Manifest, decision: Decision) -> Manifest:
+    """The object with the status that was decided."""
+    return {**of, "status": dict(decision.status or of["status"])}
+
+
+def told(decision: Decision, type_: str) -> tuple[str, str, str]:
+    """Status, reason and message of a condition that was decided."""
+    assert decision.status is not None
+    found = next(c for c in decision.status["conditions"] if c["type"] == type_)
+    return found["status"], found["reason"], found.get("message", "")
+
+
+def kinds_of(manifests: Iterable[Any]) -> list[str]:
+    return [f"{manifest['kind']} {manifest['metadata']['name']}" for manifest in manifests]

@@ -217,10 +217,10 @@ def _blocked(pods: Iterable[dict[str, Any]]) -> Blocked | None:
         for container in _containers(pod):
             waiting = (container.get("state") or {}).get("waiting") or {}
             if waiting.get("reason") in IMAGE_WAITS:
-                fault = _image_fault(waiting.get("message") or "")
+                fault = image_fault(waiting.get("message") or "")
                 return Blocked("Image", Reason.IMAGE_UNAVAILABLE, f"{container['image']}: {fault}.")
             if waiting.get("reason") == "CreateContainerConfigError":
-                return _config_fault(pod, waiting.get("message") or "")
+                return config_fault(pod, waiting.get("message") or "")
         for condition in (pod.get("status") or {}).get("conditions") or ():
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
                 said = (condition.get("message") or "no node takes the pod").rstrip(".")
@@ -228,7 +228,7 @@ def _blocked(pods: Iterable[dict[str, Any]]) -> Blocked | None:
     return None
 
 
-def _config_fault(pod: dict[str, Any], said: str) -> Blocked:
+def config_fault(pod: dict[str, Any], said: str) -> Blocked:
     if config.STORE_SECRET in said:
         keys = ", ".join(config.STORE_ENV.values())
         message = (
@@ -239,7 +239,7 @@ def _config_fault(pod: dict[str, Any], said: str) -> Blocked:
     return Blocked("Scheduling", Reason.POD_REFUSED, f"The container can't be set up: {said}.")
 
 
-def _image_fault(said: str) -> str:
+def image_fault(said: str) -> str:
     lower = said.lower()
     return next((told for sign, told in IMAGE_FAULTS if sign in lower), "can't be pulled")
 

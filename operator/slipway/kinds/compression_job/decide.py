@@ -21,6 +21,7 @@ from slipway.kinds.attempts import Attempt
 from slipway.kinds.compression_job import objects, say
 from slipway.kinds.compression_job.inputs import Inputs
 from slipway.kinds.datasets import Missing
+from slipway.kinds.statuses import changed
 from slipway.settings import Platform
 
 ENDS = ("Succeeded", "Rejected", "Failed")
@@ -67,7 +68,7 @@ def decide(world: World) -> Decision:
 
 
 def _rest(world: World) -> Decision:
-    status = world.status.model_copy(update={"observed_generation": world.job.metadata.generation})
+    status = changed(world.status, {"observed_generation": world.job.metadata.generation})
     left = tuple(attempt.job for attempt in world.attempts if attempt.under_way)
     return Decision(status=status.dump(), delete=left)
 

@@ -14,6 +14,7 @@ from slipway.contract.report import CompressReport
 from slipway.kinds import words
 from slipway.kinds.attempts import Attempt
 from slipway.kinds.datasets import Missing
+from slipway.kinds.statuses import changed
 
 if TYPE_CHECKING:
     from slipway.kinds.compression_job.decide import World
@@ -63,7 +64,7 @@ def registering(
         State("Succeeded", "Unknown", Reason.STABLE),
     )
     found = _status(world, "Running", message, states, (Reason.STABLE, message), attempt=last.number)
-    return found.model_copy(update={"completion_time": last.finished, **_of_report(report, judged)})
+    return changed(found, {"completion_time": last.finished, **_of_report(report, judged)})
 
 
 def _of_report(report: CompressReport, judged: Sequence[GateResult]) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def ended(world: "World", version: ModelVersion) -> CompressionJobStatus:
         "model_version_ref": ObjectRef(name=name),
         "gates": spec.gates,
     }
-    return found.model_copy(update=changes)
+    return changed(found, changes)
 
 
 def cause(world: "World", last: Attempt) -> str:
@@ -172,9 +173,7 @@ def failed(world: "World", reason: Reason, message: str) -> CompressionJobStatus
     number = last.number if last is not None else None
     found = _status(world, "Failed", message, states, (reason, message), work="Stalled", attempt=number)
     completion = last.finished if last is not None and last.finished is not None else world.now
-    return found.model_copy(
-        update={"result": reason.value, "message": message, "completion_time": completion}
-    )
+    return changed(found, {"result": reason.value, "message": message, "completion_time": completion})
 
 
 # --- parts ---
@@ -202,7 +201,7 @@ def _status(
         "inputs": _inputs(world) if attempt is not None else status.inputs,
         "conditions": conditions.of(world.job, world.now, states, work, cause),
     }
-    return status.model_copy(update=changes)
+    return changed(status, changes)
 
 
 def _inputs(world: "World") -> CompressionInputs | None:

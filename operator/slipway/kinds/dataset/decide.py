@@ -26,6 +26,7 @@ from slipway.decision import Decision, Event
 from slipway.kinds import attempts, retry, words
 from slipway.kinds.attempts import Attempt
 from slipway.kinds.dataset import objects
+from slipway.kinds.statuses import changed
 
 Phase = Literal["Pending", "Running", "Ready", "Rejected", "Failed"]
 ENDS = ("Ready", "Rejected", "Failed")
@@ -150,7 +151,7 @@ def _judge(world: World, last: Attempt, report: DatasetReport) -> Decision:
         phase, work = "Ready", "Done"
     cause = (states[-1].reason, states[-1].message if missed else "")
     found = _status(world, phase, summary, states, cause, work=work, attempt=last.number, begun=last.created)
-    status = found.model_copy(update={"completion_time": last.finished, **_content(report), "gates": rows})
+    status = changed(found, {"completion_time": last.finished, **_content(report), "gates": rows})
     event = Event("Warning" if missed else "Normal", states[-1].reason, summary)
     warnings = [Event("Warning", Reason.PASSED_WITH_WARNINGS, gates.missed(warned))] if warned else []
     return Decision(status=status.dump(), events=(event, *warnings))
@@ -172,7 +173,7 @@ def _fail(world: World, last: Attempt, reason: Reason, message: str) -> Decision
         attempt=last.number,
         begun=last.created,
     )
-    status = found.model_copy(update={"result": reason.value, "completion_time": last.finished, **_NOTHING})
+    status = changed(found, {"result": reason.value, "completion_time": last.finished, **_NOTHING})
     return Decision(status=status.dump(), events=(Event("Warning", reason, message),))
 
 
@@ -242,7 +243,7 @@ def _status(
         "completion_time": None,
         "conditions": conditions.of(world.dataset, world.now, states, work, cause),
     }
-    return world.status.model_copy(update=changes)
+    return changed(world.status, changes)
 
 
 def _passed(rows: Sequence[GateResult], warned: Sequence[GateResult]) -> State:

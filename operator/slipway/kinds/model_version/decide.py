@@ -23,6 +23,7 @@ from slipway.decision import Decision, Event
 from slipway.kinds import attempts, retry, words
 from slipway.kinds.attempts import Attempt, Failure
 from slipway.kinds.model_version import objects
+from slipway.kinds.statuses import changed
 
 RESTARTS = 3
 """Tries after a fault that is nobody's in particular (out of memory, no report)."""
@@ -61,24 +62,26 @@ def _leave(world: World) -> Decision:
     if not world.used_by:
         return Decision(finalizer=False)
     users = words.listed([_user(use) for use in world.used_by])
-    status = world.status.model_copy(
-        update={
+    status = changed(
+        world.status,
+        {
             "summary": f"Being deleted; waits until it isn't used by {users}.",
             "used_by": list(world.used_by),
-        }
+        },
     )
     return Decision(status=status.dump())
 
 
 def _keep(world: World) -> Decision:
-    status = world.status.model_copy(
-        update={
+    status = changed(
+        world.status,
+        {
             "observed_generation": world.version.metadata.generation,
             "used_by": list(world.used_by),
-        }
+        },
     )
     if status.phase == "Ready":
-        status = status.model_copy(update={"summary": _summary(world, status)})
+        status = changed(status, {"summary": _summary(world, status)})
     return Decision(status=status.dump(), finalizer=bool(world.used_by))
 
 
@@ -177,7 +180,7 @@ def _end(
         "conditions": conditions.of(world.version, world.now, states, work),
     }
     event = Event("Normal" if phase == "Ready" else "Warning", ready.reason, summary)
-    found = status.model_copy(update=changes)
+    found = changed(status, changes)
     return Decision(status=found.dump(), finalizer=bool(world.used_by), events=(event,))
 
 

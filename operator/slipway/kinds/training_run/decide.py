@@ -24,6 +24,7 @@ from slipway.decision import Decision, Event, Patch, Target
 from slipway.kinds import retry, versions, words
 from slipway.kinds.attempts import Attempt
 from slipway.kinds.datasets import Missing
+from slipway.kinds.statuses import changed
 from slipway.kinds.training_run import clock, ended, objects, say
 from slipway.kinds.training_run.ended import Ended
 from slipway.manifests import API_VERSION
@@ -76,7 +77,7 @@ def decide(world: World) -> Decision:
 def _rest(world: World) -> Decision:
     """It has ended. What still runs is stopped, and the run is removed when its time has come."""
     left = tuple(attempt.job for attempt in world.attempts if attempt.under_way)
-    status = world.status.model_copy(update={"observed_generation": world.run.metadata.generation})
+    status = changed(world.status, {"observed_generation": world.run.metadata.generation})
     ttl, completion = world.run.spec.ttl_after_finished, world.status.completion_time
     if ttl is None or completion is None:
         return Decision(status=status.dump(), delete=left)

@@ -17,6 +17,7 @@ from slipway.contract.report import Progress, TrainReport
 from slipway.kinds import attempts, retry, words
 from slipway.kinds.attempts import Attempt
 from slipway.kinds.datasets import Missing
+from slipway.kinds.statuses import changed
 from slipway.kinds.training_run import clock
 from slipway.kinds.training_run import ended as endings
 from slipway.kinds.training_run.ended import Ended
@@ -51,7 +52,9 @@ def starting(world: "World", number: int, dataset: DatasetInput) -> TrainingRunS
         if number == 1
         else f"Attempt {number} goes on from the last checkpoint."
     )
-    return _working(world, "Running", Reason.STARTING, message, attempt=number, dataset=dataset)
+    found = _working(world, "Running", Reason.STARTING, message, attempt=number)
+    inputs = RunInputs(dataset=NamedDigest(name=dataset.name, digest=dataset.digest))
+    return changed(found, {"inputs": inputs, "progress": None})
 
 
 def starting_pod(world: "World", last: Attempt, left: float) -> TrainingRunStatus:
@@ -90,10 +93,14 @@ def restarting(world: "World", last: Attempt, following: retry.Next) -> Training
 def running(world: "World", last: Attempt) -> tuple[TrainingRunStatus, float | None]:
     """The status, and in how many seconds it may tell more."""
     told, status = world.progress, world.status
+    same = status.phase == "Running" and status.attempt == last.number
     if told is None or told.attempt != last.number:
+        if same and status.progress is not None:
+            # A restarted operator waits for the pod's next word rather than forget the last one.
+            return _as_told(world), None
         return _working(world, "Running", Reason.TRAINING, "Loading data.", attempt=last.number), None
     known = status.progress
-    if known is not None and status.phase == "Running" and status.attempt == last.number:
+    if known is not None and same:
         age = _seconds_between(known, told)
         if age == 0:
             return _as_told(world), None
@@ -109,7 +116,7 @@ def running(world: "World", last: Attempt) -> tuple[TrainingRunStatus, float | N
         "checkpoint": _checkpoint(told) or status.checkpoint,
         "failure": None,
     }
-    return found.model_copy(update=changes), None
+    return changed(found, changes), None
 
 
 def registering(
@@ -131,7 +138,7 @@ def registering(
         "result": words.headline(report.evaluation.metrics if report.evaluation is not None else {}),
         "failure": None,
     }
-    return found.model_copy(update=changes)
+    return changed(found, changes)
 
 
 # --- ends ---
@@ -191,7 +198,7 @@ def ended(world: "World", version: ModelVersion) -> TrainingRunStatus:
         "evaluation": _evaluation_of_version(version),
         "failure": None,
     }
-    return found.model_copy(update=changes)
+    return changed(found, changes)
 
 
 def failed(world: "World", ended: Ended) -> TrainingRunStatus:
@@ -218,9 +225,7 @@ def failed(world: "World", ended: Ended) -> TrainingRunStatus:
         world, "Failed", summary, states, (ended.reason, f"{message}."), work="Stalled", attempt=number_
     )
     result = ended.class_ if ended.reason != Reason.VERSION_EXISTS else ended.reason
-    return found.model_copy(
-        update={"result": result, "failure": _failure(ended), "completion_time": ended.time}
-    )
+    return changed(found, {"result": result, "failure": _failure(ended), "completion_time": ended.time})
 
 
 # --- parts ---
@@ -233,7 +238,6 @@ def _working(
     message: str,
     *,
     attempt: int | None,
-    dataset: DatasetInput | None = None,
     failure: Ended | None = None,
 ) -> TrainingRunStatus:
     states = (
@@ -244,7 +248,7 @@ def _working(
     )
     found = _status(world, phase, message, states, (reason, message), attempt=attempt)
     if failure is not None:
-        found = found.model_copy(update={"failure": _failure(failure)})
+        found = changed(found, {"failure": _failure(failure)})
     return found
 
 
@@ -273,11 +277,11 @@ def _status(
         "inputs": _inputs(world) if attempt is not None or status.inputs is not None else None,
         "conditions": conditions.of(world.run, world.now, states, work, cause),
     }
-    return status.model_copy(update=changes)
+    return changed(status, changes)
 
 
 def _as_told(world: "World") -> TrainingRunStatus:
-    return world.status.model_copy(update={"observed_generation": world.run.metadata.generation})
+    return changed(world.status, {"observed_generation": world.run.metadata.generation})
 
 
 def _start_time(world: "World") -> Any:
