@@ -1,6 +1,5 @@
 """A real API server for the tests that need one, with our CRDs; without its programs they are skipped."""
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +8,9 @@ from typing import Any
 import pytest
 from kubernetes import client, config
 
+import apiserver
 from slipway import crdgen
 from slipway.api import KINDS
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
-import apiserver
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from slipway import metrics
-from slipway.adapters.kube import Kube, KubeError, NotFound
+from slipway.adapters.kube import Api, KubeError, NotFound
 from slipway.events import micro
 from slipway.manifests import API_VERSION
 
@@ -35,7 +35,7 @@ class Leader:
     """`acquire`, then `hold` until it raises LeaseLost, then end the process; or `release` before the end."""
 
     def __init__(
-        self, kube: Kube, namespace: str, lease: str, identity: str, now: Callable[[], datetime]
+        self, kube: Api, namespace: str, lease: str, identity: str, now: Callable[[], datetime]
     ) -> None:
         self._kube = kube
         self._namespace = namespace
