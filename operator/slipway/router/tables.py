@@ -77,7 +77,7 @@ def _table_head() -> bytes:
 @lru_cache(maxsize=8192)
 def _virtual_host(target: _Target, domains: tuple[str, ...]) -> bytes:
     routes = [*_routes(target, ""), _grpc_route(target)]
-    host = {"name": target.key, "domains": list(domains), "routes": routes}
+    host = {"name": target.key, "domains": list(domains), "routes": routes, "retry_policy": RETRY}
     return packed(ROUTES, {"virtual_hosts": [host]}).value
 
 
@@ -88,7 +88,7 @@ def _path_routes(target: _Target) -> bytes:
 
 
 def _paths_host(by_path: bytes) -> bytes:
-    return table_of(virtual_host({"name": "paths", "domains": ["*"]}) + by_path)
+    return table_of(virtual_host({"name": "paths", "domains": ["*"], "retry_policy": RETRY}) + by_path)
 
 
 def _routes(target: _Target, prefix: str) -> list[dict[str, Json]]:
@@ -114,7 +114,6 @@ def _action(target: _Target, protocol: str, prefix: str) -> dict[str, Json]:
             "clusters": [_share(cluster, weight, protocol) for cluster, weight in target.weights]
         },
         "timeout": TIMEOUT,
-        "retry_policy": RETRY_GRPC if protocol else RETRY,
     }
     if prefix:
         action["regex_rewrite"] = {"pattern": {"regex": f"^{prefix}(/.*)$"}, "substitution": r"\1"}
@@ -136,7 +135,8 @@ def _method(method: str) -> dict[str, Json]:
 
 
 RETRY: dict[str, Json] = {
-    "retry_on": "connect-failure,refused-stream,reset-before-request,retriable-status-codes",
+    # The last is a gRPC status: what Triton says once it has closed its models.
+    "retry_on": "connect-failure,refused-stream,reset-before-request,retriable-status-codes,unavailable",
     "retriable_status_codes": [503],
     "num_retries": 2,
     "retry_host_predicate": [
@@ -147,4 +147,3 @@ RETRY: dict[str, Json] = {
     ],
     "host_selection_retry_max_attempts": 3,
 }
-RETRY_GRPC: dict[str, Json] = {**RETRY, "retry_on": RETRY["retry_on"] + ",unavailable"}
