@@ -1,7 +1,7 @@
 """Task probe: a sidecar that asks Triton the version's examples and tells kubelet whether the answers are right.
 
     GET /ready    200 once every example was answered rightly, 503 before and after a wrong answer
-    GET /live     503 after errors or wrong answers in a row, never because an answer is slow or not there yet
+    GET /live     503 after wrong answers or errors in a row, never because an answer is slow or not there yet
     GET /example  one example with its recorded answer: what the operator replays through the router
 
 Triton's own readiness stays 200 when a backend process died and every inference fails; the answers don't lie.
@@ -13,6 +13,7 @@ import threading
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -30,11 +31,20 @@ from slipway.contract.report import ToolReport
 from slipway_jobs.store import Store
 
 INTERVAL = 2.0
-"""Seconds between examples once ready; before that they follow each other."""
+"""Seconds between examples once ready."""
+RETRY = 0.5
+"""Seconds until the next example after one that wasn't answered rightly."""
 TIMEOUT = 30.0
 """An answer that takes longer is slow, which isn't wrong."""
 FAULTS = 3
-"""Wrong answers or errors in a row that end a server that has been ready."""
+"""Faults in a row that end a server that has been ready."""
+
+
+class Seen(Enum):
+    RIGHT = "the recorded answer"
+    SLOW = "no answer yet, or too busy for one: what was known still holds"
+    GONE = "nobody listens: starting, or ended, which kubelet sees by itself"
+    FAULT = "an error or another answer"
 
 
 @dataclass(frozen=True)
@@ -47,57 +57,59 @@ class State:
 class Prober:
     """Replays the examples in turn; `state` is what the HTTP side shows."""
 
-    def __init__(self, task: ProbeTask, examples: list[Example]) -> None:
+    def __init__(self, task: ProbeTask, examples: list[Example], timeout: float = TIMEOUT) -> None:
         self.task = task
         self.examples = examples
         self.state = State()
-        self._answered = 0
+        self._timeout = timeout
+        self._right = 0
+        """Right answers since the last start or, before it was ready, since the last fault."""
         self._faults = 0
         self._url = f"{task.triton_url.rstrip('/')}/v2/models/{task.model_name}/infer"
 
-    def step(self, number: int) -> None:
+    def step(self, number: int) -> Seen:
         """Asks one example and moves the state on."""
-        said = self._ask(self.examples[number], number + 1)
-        if said is None:
+        seen, message = self._ask(self.examples[number])
+        message = f"Example {number + 1} of {len(self.examples)}: {message}"
+        wanted = len(self.examples)
+        if seen is Seen.RIGHT:
             self._faults = 0
-            self._answered += 1
-            done = self._answered >= len(self.examples)
-            self.state = State(
-                done, True, f"{min(self._answered, len(self.examples))} of {len(self.examples)} right."
-            )
-            return
-        message, fault = said
-        if not fault:  # starting or slow: what was known of it still holds
+            self._right += 1
+            self.state = State(self._right >= wanted, True, message)
+        elif seen is Seen.SLOW:
             self.state = State(self.state.ready, self.state.live, message)
-            return
-        self._faults += 1
-        was_ready = self._answered >= len(self.examples)
-        if not was_ready:
-            self._answered = 0  # all must be right in one go
-        # Before it was ever ready, kubelet's startup and the rollout's deadline decide, not a restart.
-        self.state = State(False, not (was_ready and self._faults >= FAULTS), message)
-        print(f"probe: {message}", flush=True)
+        elif seen is Seen.GONE:
+            self._faults = self._right = 0
+            self.state = State(False, True, message)
+        else:
+            # Before it was ever ready, the rollout's deadline decides, not a restart.
+            self._faults = self._faults + 1 if self._right >= wanted else 0
+            self._right = self._right if self._right >= wanted else 0
+            self.state = State(False, self._faults < FAULTS, message)
+        if seen is not Seen.RIGHT:
+            print(f"probe: {message}", flush=True)
+        return seen
 
-    def _ask(self, example: Example, number: int) -> tuple[str, bool] | None:
-        """None: right. Else what happened, and whether it is a fault rather than slowness."""
+    def _ask(self, example: Example) -> tuple[Seen, str]:
         headers, body = infer_request(example)
         request = urllib.request.Request(self._url, data=body, headers=headers, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            with urllib.request.urlopen(request, timeout=self._timeout) as response:
                 answer = infer_answer(dict(response.headers), response.read())
         except urllib.error.HTTPError as error:
-            # 4xx while a model is being loaded is Triton saying "not yet"; once ready it is a fault.
-            return f"example {number}: HTTP {error.code}: {error.read(300).decode(errors='replace')}", True
-        except TimeoutError:
-            return f"example {number}: no answer in {TIMEOUT:g}s.", False
-        except OSError as error:
-            slow = isinstance(getattr(error, "reason", None), TimeoutError)
-            # A server that was ready and takes no connection is gone; before that it is starting.
-            return f"example {number}: {error}", not slow and self._answered >= len(self.examples)
+            with error:
+                said = f"HTTP {error.code}: {error.read(300).decode(errors='replace')}"
+            # 429 and 503 say that the queue is full.
+            return (Seen.SLOW if error.code in (429, 503) else Seen.FAULT), said
+        except OSError as error:  # URLError and TimeoutError are OSErrors
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, TimeoutError):
+                return Seen.SLOW, f"no answer in {self._timeout:g}s"
+            return Seen.GONE, f"can't ask Triton: {reason}"
         except ValueError as error:
-            return f"example {number}: {error}", True
-        said = difference(example, answer, self.task.tolerance)
-        return (f"example {number}: {said}", True) if said else None
+            return Seen.FAULT, str(error)
+        other = difference(example, answer, self.task.tolerance)
+        return (Seen.FAULT, other) if other else (Seen.RIGHT, "right")
 
 
 def run(config: JobConfig, task: ProbeTask, store: Store) -> ToolReport:
@@ -110,15 +122,9 @@ def run(config: JobConfig, task: ProbeTask, store: Store) -> ToolReport:
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     for number in itertools.cycle(range(len(examples))):
-        prober.step(number)
-        # While it starts, often: a revision is ready as soon as its model is. Ready, rarely: it costs a core.
-        if ended.wait(
-            INTERVAL
-            if prober.state.ready
-            else 0.05
-            if prober.state.live and "right" in prober.state.message
-            else 0.5
-        ):
+        seen = prober.step(number)
+        # While it starts, one after the other: a revision is to be ready as soon as its model is.
+        if ended.wait(RETRY if seen is not Seen.RIGHT else INTERVAL if prober.state.ready else 0.0):
             break
     server.shutdown()
     server.server_close()

@@ -49,8 +49,18 @@ CURVE = 500
 
 def run(config: JobConfig, task: TrainTask, store: Store) -> TrainReport:
     process = processes.join()
+    run = None
     try:
-        return Run(config, task, store, process).complete()
+        run = Run(config, task, store, process)
+        return run.complete()
+    except Failure as failure:
+        told = report.failed("train", config.attempt, failure)
+        assert isinstance(told, TrainReport), "the report of train"
+        if run is None:
+            return told
+        # What the next attempt can go on from is part of how this one ended.
+        found = {"checkpoint": run.checkpoints.newest, "resumed_from_step": run.resumed, "steps": run.step}
+        return told.model_copy(update=found)
     finally:
         process.leave()
 
@@ -308,7 +318,7 @@ class Run:
         return TrainReport(
             outcome="Succeeded",
             attempt=self.config.attempt,
-            steps=self.total_steps,
+            steps=self.step,
             seconds=round(seconds, 1),
             resumed_from_step=self.resumed,
             checkpoint=self.checkpoints.newest,

@@ -155,4 +155,5 @@ def _tensor_difference(recorded: TensorData, found: TensorData, tolerance: float
 
 
 def _largest(values: Sequence[float]) -> int:
-    return max(range(len(values)), key=values.__getitem__)
+    """NaN counts as the smallest: it decides for no class."""
+    return max(range(len(values)), key=lambda i: -math.inf if math.isnan(values[i]) else values[i])
