@@ -67,13 +67,21 @@ def rolled_back(subject: str, metric: str, verdict: Verdict) -> str:
 
 
 def rolled_back_summary(
-    serving: str, subject: str, weight: int, metric: str, verdict: Verdict, threshold: str, way_on: str
+    serving: str,
+    subject: str,
+    weight: int,
+    metric: str,
+    *,
+    canary: float,
+    stable: float,
+    threshold: str,
+    way_on: str,
 ) -> str:
     """Serving v2. v3 was rolled back at 20 %: 31 % of its requests took over 25ms, of stable's 0.8 %. ..."""
     did = {"error_rate": "failed", "slow_rate": f"took over {threshold}"}.get(metric, f"were bad by {metric}")
     return (
-        f"Serving {serving}. {subject} was rolled back at {weight} %: {share(verdict.canary.rate)} of its "
-        f"requests {did}, of stable's {share(verdict.stable.rate)}. {way_on}"
+        f"Serving {serving}. {subject} was rolled back at {weight} %: {share(canary)} of its "
+        f"requests {did}, of stable's {share(stable)}. {way_on}"
     )
 
 

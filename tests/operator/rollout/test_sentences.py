@@ -39,9 +39,10 @@ def test_the_summary_of_a_rollback_names_both_shares() -> None:
         "fashion-cnn-v3-int8",
         20,
         "slow_rate",
-        verdict("Fail", canary=Arm(300, 93, 0.31)),
-        "25ms",
-        "Point candidate elsewhere, relax slo.latency, or: kubectl slipway retry fashion.",
+        canary=0.31,
+        stable=0.0083,
+        threshold="25ms",
+        way_on="Point candidate elsewhere, relax slo.latency, or: kubectl slipway retry fashion.",
     ) == (
         "Serving fashion-cnn-v2-int8. fashion-cnn-v3-int8 was rolled back at 20 %: 31 % of its requests took "
         "over 25ms, of stable's 0.8 %. Point candidate elsewhere, relax slo.latency, "

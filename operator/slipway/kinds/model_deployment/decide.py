@@ -12,21 +12,22 @@ from dataclasses import replace
 
 from slipway import manifests
 from slipway.api.reasons import Reason
-from slipway.api.units import rfc3339
+from slipway.api.units import seconds
 from slipway.contract.base import Signature
 from slipway.contract.config import Owner
 from slipway.decision import Decision, Event, Manifest, Target
-from slipway.kinds.model_deployment import objects, report, sizes, trial, triton
-from slipway.kinds.model_deployment.world import Arm, Run, Trial, Waiting, Wanted, World
+from slipway.kinds.model_deployment import objects, report, shown, sizes, trial, triton
+from slipway.kinds.model_deployment.world import PIN, Arm, Run, Trial, Waiting, Wanted, World
 from slipway.rollout import plan, steps
 
-PIN = "slipway.dev/pin"
 HISTORY = 10
 """Revisions kept to go back to, beside those that run."""
 DRAIN_SECONDS = 5.0
 """Between the routers' taking a revision out and its end: requests under way are answered."""
-STEADY_SECONDS = 5.0
-"""How often a deployment at rest is looked at: its replicas follow the load."""
+SCALING_SECONDS = 5.0
+"""How often a deployment is looked at whose replicas follow the load."""
+STEADY_SECONDS = 15.0
+"""Any other one at rest: its figures are kept fresh."""
 
 
 def decide(world: World) -> Decision:
@@ -87,14 +88,11 @@ def _arm(world: World, owner: Owner, wanted: Wanted, config: str) -> Arm:
     spec = world.deployment.spec
     resources, pod = spec.resources.dump(), spec.pod.dump()
     identity = {"model": wanted.model.digest, "config": config, "resources": resources, "pod": pod}
-    # A newer runtime image of the installation is taken with the next change, not by rolling everything anew.
-    images = [world.platform.triton_image]
-    if world.stable is not None:
-        images.insert(0, objects.image(world.stable.revision))
-    for image in images:
+    for image in _images(world):
         name = objects.revision_name(owner.name, {**identity, "image": image})
         if name in world.arms:
             return world.arms[name]
+    name = objects.revision_name(owner.name, {**identity, "image": world.platform.triton_image})
     revision = objects.render(
         owner,
         name,
@@ -108,13 +106,21 @@ def _arm(world: World, owner: Owner, wanted: Wanted, config: str) -> Arm:
     return Arm(revision=revision, number=max((arm.number for arm in world.arms.values()), default=0) + 1)
 
 
+def _images(world: World) -> list[str]:
+    """Runtime images in use, what serves first: a newer one of the installation is taken with the next change
+    of the revision, not by rolling out everything anew."""
+    known = sorted(world.arms.values(), key=lambda arm: arm.number, reverse=True)
+    first = [world.stable] if world.stable is not None else []
+    return list(dict.fromkeys(objects.image(arm.revision) for arm in (*first, *known)))
+
+
 def triton_config(world: World) -> triton.TritonConfig:
     spec = world.deployment.spec
     delay = spec.triton.dynamic_batching.max_queue_delay
     return triton.TritonConfig(
         max_batch_size=spec.triton.max_batch_size,
         dynamic_batching=True,
-        max_queue_delay_us=round(sizes.seconds(delay) * 1e6) if delay is not None else None,
+        max_queue_delay_us=round(seconds(delay) * 1e6) if delay is not None else None,
         instance_groups=tuple(
             triton.InstanceGroup(group.count, group.kind) for group in spec.triton.instance_group
         ),
@@ -151,69 +157,28 @@ def _said(tensors: list[tuple[str, str, str]]) -> str:
 
 
 def _run(world: World, desired: Arm | Waiting) -> Run:
-    kept, stable = world.trial, world.stable
-    if kept is not None and stable is not None and kept.position.revision == stable.name:
-        # The record says promoted, the ConfigMap hasn't heard of it: a pass ended between the two.
-        kept = _caught_up(world, kept, stable)
-    target = _target(desired, kept, stable)
+    stable, kept = world.stable, trial.known(world)
+    target = desired if isinstance(desired, Arm) else None
     if kept is not None and not kept.position.outcome:
-        canary = world.arms.get(kept.position.revision)
-        if canary is None:
-            # Its record was removed by hand; nothing runs of it any more that we could go on with.
-            return Run(stable=stable)
-        return _moved(world, kept, canary, stable, target.name if target else canary.name)
+        canary = _canary(world, kept, target)
+        if canary is not None:
+            # While nobody knows what is wanted, what is under way goes on.
+            return _moved(world, kept, canary, stable, target.name if target else canary.name)
+        kept = None  # its record was removed by hand: there is nothing to go on with
+    resting = Run(stable=stable, trial=kept)
     if target is None or (stable is not None and target.name == stable.name):
-        return Run(stable=stable, trial=kept)
-    if kept is not None and kept.position.revision == target.name and kept.position.rejected:
+        return resting
+    if not shown.is_told(world, resting):
+        return resting
+    if kept is not None and kept.position.rejected and kept.position.revision == target.name:
         return _moved(world, kept, target, stable, target.name)
-    if kept is None and (ended := _rejection_on_record(world, target)) is not None:
-        return Run(stable=stable, trial=ended)
     return Run(stable=stable, canary=target, trial=trial.begin(world, target.name), begun=True)
 
 
-def _target(desired: Arm | Waiting, kept: Trial | None, stable: Arm | None) -> Arm | None:
-    """What to go for; without a known wish, what is under way or serves."""
-    return desired if isinstance(desired, Arm) else None if kept and not kept.position.outcome else stable
-
-
-def _caught_up(world: World, kept: Trial, stable: Arm) -> Trial:
-    position = kept.position
-    if (
-        position.outcome == "Promoted"
-        or stable.outcome_time is None
-        or stable.outcome_time < position.started
-    ):
-        return kept
-    reason = Reason.ALL_PASSED
-    return replace(
-        kept,
-        position=replace(
-            position,
-            outcome="Promoted",
-            reason=reason,
-            weight=100,
-            completed=stable.outcome_time,
-            message=f"{stable.version} takes all traffic.",
-        ),
-    )
-
-
-def _rejection_on_record(world: World, arm: Arm) -> Trial | None:
-    """After a restore without ConfigMaps: what was rejected last stays so."""
-    if arm.outcome != "RolledBack" or arm.outcome_time is None:
-        return None
-    if world.stable is None or (world.stable.outcome_time or world.now) > arm.outcome_time:
-        return None
-    position = plan.Position(
-        revision=arm.name,
-        started=arm.outcome_time,
-        since=arm.outcome_time,
-        outcome="RolledBack",
-        reason=Reason.ROLLED_BACK,
-        message=f"{arm.version} was rolled back ({arm.outcome_reason or 'before'}).",
-        completed=arm.outcome_time,
-    )
-    return Trial(position=position, acts=trial.asked(world.deployment))
+def _canary(world: World, kept: Trial, target: Arm | None) -> Arm | None:
+    """The revision on trial, by its record or as it is wanted still."""
+    name = kept.position.revision
+    return world.arms.get(name) or (target if target is not None and target.name == name else None)
 
 
 def _moved(world: World, kept: Trial, canary: Arm, stable: Arm | None, desired: str) -> Run:
@@ -224,15 +189,17 @@ def _moved(world: World, kept: Trial, canary: Arm, stable: Arm | None, desired: 
     facts = _facts(world, gathered, way, canary, stable, desired)
     facts = replace(facts, verdicts=verdicts, sample_ratio_mismatch=trial.mismatch(gathered))
     moved, action = trial.move(world, gathered, facts, way)
-    outcome = moved.position.outcome
+    position = moved.position
+    under_way = trial.at_weight(way, position) and position.evidence_since == gathered.position.evidence_since
     return Run(
-        stable=canary if outcome == "Promoted" else stable,
-        canary=None if outcome else canary,
+        stable=canary if position.outcome == "Promoted" else stable,
+        canary=None if position.outcome else canary,
         trial=moved,
+        begun=position.started != kept.position.started,
         action=action,
-        verdicts=verdicts,
-        judged=gathered,
-        ended=canary if outcome and not kept.position.outcome else None,
+        verdicts=verdicts if under_way else {},
+        mismatch=facts.sample_ratio_mismatch if under_way else None,
+        ended=canary if position.outcome and not kept.position.outcome else None,
     )
 
 
@@ -279,17 +246,17 @@ def _acknowledged(world: World, weights: dict[str, int]) -> bool:
 
 def _children(world: World, owner: Owner, run: Run, sized: sizes.Sizes) -> list[Manifest]:
     rollout = world.deployment.spec.rollout
-    deadline = round(sizes.seconds(rollout.progress_deadline)) if rollout is not None else 600
+    deadline = round(seconds(rollout.progress_deadline)) if rollout is not None else 600
     found: list[Manifest] = [
         objects.service(owner, world.platform),
         objects.network_policy(owner, world.platform),
     ]
     if run.ended is not None:
         # The record first: from here on it is known which revision is stable, whatever else gets lost.
-        found.append(_record(world, owner, run, run.ended))
+        found.append(_record(owner, run, run.ended))
     for arm in run.arms:
         if arm is not run.ended:
-            found.append(_record(world, owner, run, arm))
+            found.append(_record(owner, run, arm))
         found.append(objects.config_map(owner, arm.revision))
         found.append(objects.deployment(owner, arm.revision, sized.replicas[arm.name], deadline))
         found.append(objects.disruption_budget(owner, arm.revision))
@@ -298,19 +265,19 @@ def _children(world: World, owner: Owner, run: Run, sized: sizes.Sizes) -> list[
     return found
 
 
-def _record(world: World, owner: Owner, run: Run, arm: Arm) -> Manifest:
-    outcome, time, reason = arm.outcome, arm.outcome_time, arm.outcome_reason
-    if run.ended is arm and run.trial is not None:
-        position = run.trial.position
-        outcome, time = position.outcome, position.completed
-        reason = position.reason.value if position.reason is not None else None
-    annotations = {
-        objects.OUTCOME: outcome,
-        objects.OUTCOME_TIME: rfc3339(time) if time is not None else None,
-        objects.OUTCOME_REASON: reason,
-    }
-    known = {key: value for key, value in annotations.items() if value is not None}
-    return objects.controller_revision(owner, arm.revision, arm.number, known)
+def _record(owner: Owner, run: Run, arm: Arm) -> Manifest:
+    outcome, position = arm.outcome, run.trial.position if run.trial is not None else None
+    if (
+        run.ended is arm
+        and position is not None
+        and position.outcome
+        and position.reason
+        and position.completed
+    ):
+        outcome = objects.Outcome(
+            position.outcome, position.reason, position.message, position.started, position.completed
+        )
+    return objects.controller_revision(owner, arm.revision, arm.number, outcome)
 
 
 def _leftovers(world: World, run: Run) -> list[Arm]:
@@ -326,7 +293,7 @@ def _retired(world: World, run: Run) -> list[Target]:
     if run.trial is not None:
         kept.add(run.trial.position.revision)
     idle = [arm for arm in world.arms.values() if arm.name not in kept and not arm.children and arm.record]
-    idle.sort(key=lambda arm: arm.outcome_time or world.now, reverse=True)
+    idle.sort(key=lambda arm: arm.outcome.completed if arm.outcome is not None else world.now, reverse=True)
     return gone + [arm.record for arm in idle[HISTORY:] if arm.record is not None]
 
 
@@ -344,31 +311,32 @@ def _drained(world: World, run: Run) -> bool:
 
 
 def _again_in(world: World, run: Run, *, waits_for_drain: bool) -> float:
+    spec, action = world.deployment.spec, run.action
     if run.begun or run.ended is not None or waits_for_drain:
         return 1.0
-    action = run.action
-    if run.canary is None or not isinstance(action, steps.Wait | steps.Pause):
-        return STEADY_SECONDS if run.canary is None else 1.0
-    settings = world.deployment.spec.analysis
-    look = sizes.seconds(settings.interval) if settings is not None else STEADY_SECONDS
+    if run.canary is None:
+        scales = spec.autoscaling is not None and spec.autoscaling.scaler == "Slipway"
+        return SCALING_SECONDS if scales else STEADY_SECONDS
+    if not isinstance(action, steps.Wait | steps.Pause):
+        return 1.0
+    # Looks are as long as the interval; asking more often only shortens the wait for the end of one.
+    look = seconds(spec.analysis.interval) / 5 if spec.analysis is not None else SCALING_SECONDS
+    look = max(look, 0.5)
     return look if action.again_in is None else min(look, max(action.again_in, 0.2))
 
 
 def _events(world: World, run: Run) -> list[Event]:
-    if run.begun and run.canary is not None:
-        return [Event("Normal", "RolloutStarted", f"{run.canary.version} is on trial as {run.canary.name}.")]
+    canary = run.canary
+    if run.begun and canary is not None:
+        return [Event("Normal", "RolloutStarted", f"{canary.version} is on trial as {canary.name}.")]
     match run.action:
-        case steps.Shift(weight):
-            return [
-                Event(
-                    "Normal", "WeightShifted", f"{run.canary.version if run.canary else ''} gets {weight} %."
-                )
-            ]
+        case steps.Shift(weight) if canary is not None:
+            return [Event("Normal", "WeightShifted", f"{canary.version} gets {weight} %.")]
         case steps.Promote(_, message):
             return [Event("Normal", "Promoted", message)]
         case steps.Rollback(reason, message):
-            kind = "Normal" if reason in (Reason.SUPERSEDED, Reason.ABORTED) else "Warning"
-            return [Event(kind, "RolledBack", message)]  # type: ignore[arg-type]  # one of the two words
+            asked_for = reason in (Reason.SUPERSEDED, Reason.ABORTED)
+            return [Event("Normal" if asked_for else "Warning", "RolledBack", message)]
         case steps.Pause(reason, message) if world.deployment.status.phase != "Paused":
             return [Event("Warning" if reason is Reason.INCONCLUSIVE else "Normal", "RolloutPaused", message)]
     return []

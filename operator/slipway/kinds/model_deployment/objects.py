@@ -3,17 +3,21 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
 from pydantic import ValidationError
 
 from slipway import manifests
+from slipway.api.reasons import Reason
 from slipway.contract import config
 from slipway.contract.config import FetchTask, JobConfig, Owner, ProbeTask
 from slipway.contract.report import ToolReport
+from slipway.rollout import plan
 from slipway.settings import Platform
 
+REASONS = {reason.value: reason for reason in Reason}
 HTTP_PORT, GRPC_PORT, METRICS_PORT, PROBE_PORT = 8000, 8001, 8002, 8080
 DRAIN_SECONDS = 5
 """Between a pod's end being asked and Triton's SIGTERM: the routers have taken it out long before."""
@@ -23,9 +27,7 @@ REPOSITORY = "/models"
 SIDECAR_RESOURCES = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 REVISION_DIGITS = 6
 OUTCOME = "slipway.dev/outcome"
-"""On a ControllerRevision: Promoted or RolledBack, so that a restore without status keeps the stable arm."""
-OUTCOME_TIME = "slipway.dev/outcome-time"
-OUTCOME_REASON = "slipway.dev/outcome-reason"
+"""Annotation of a ControllerRevision; the rest of the outcome is in outcome-reason, -message, -started, -time."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,47 @@ class Revision:
     """Pod template."""
     configs: Mapping[str, str]
     """Data of its ConfigMap."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the last rollout of a revision ended. Kept on its ControllerRevision, so that a restore without status
+    and ConfigMaps keeps the stable revision and remembers what was rejected."""
+
+    word: plan.Outcome
+    reason: Reason
+    message: str
+    started: datetime
+    """Tells this rollout from another one of the same revision."""
+    completed: datetime
+
+    def annotations(self) -> dict[str, str]:
+        return {
+            OUTCOME: self.word,
+            f"{OUTCOME}-reason": self.reason.value,
+            f"{OUTCOME}-message": self.message,
+            f"{OUTCOME}-started": self.started.isoformat(),
+            f"{OUTCOME}-time": self.completed.isoformat(),
+        }
+
+    @classmethod
+    def read(cls, annotations: Mapping[str, str]) -> "Outcome | None":
+        word: plan.Outcome
+        match annotations.get(OUTCOME):
+            case "Promoted":
+                word = "Promoted"
+            case "RolledBack":
+                word = "RolledBack"
+            case _:
+                return None
+        try:
+            completed = datetime.fromisoformat(annotations[f"{OUTCOME}-time"])
+            started = datetime.fromisoformat(annotations[f"{OUTCOME}-started"])
+            reason = REASONS[annotations[f"{OUTCOME}-reason"]]
+        except (KeyError, ValueError):
+            # Edited by hand: counted as no outcome, so the revision is tried anew rather than trusted.
+            return None
+        return cls(word, reason, annotations.get(f"{OUTCOME}-message", ""), started, completed)
 
 
 def revision_name(deployment: str, identity: Mapping[str, Any]) -> str:
@@ -95,14 +138,14 @@ def render(
 
 
 def controller_revision(
-    owner: Owner, revision: Revision, number: int, annotations: Mapping[str, str] | None = None
+    owner: Owner, revision: Revision, number: int, outcome: Outcome | None = None
 ) -> dict[str, Any]:
+    labels = manifests.labels(owner, revision=revision.name)
+    annotations = outcome.annotations() if outcome is not None else None
     return {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
-        "metadata": manifests.metadata(
-            owner, revision.name, manifests.labels(owner, revision=revision.name), annotations
-        ),
+        "metadata": manifests.metadata(owner, revision.name, labels, annotations),
         "revision": number,
         "data": {
             "model": {

@@ -1,28 +1,24 @@
 """ModelDeployment: from the View to the World."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
-from slipway import manifests
-from slipway.api import Model, ModelDeployment, ModelVersion
+from slipway import api, manifests
 from slipway.api.reasons import Reason
 from slipway.cache import View
 from slipway.decision import Key, Target
-from slipway.kinds import words
+from slipway.kinds import attempts, lookup, words
 from slipway.kinds.model_deployment import objects
 from slipway.kinds.model_deployment.world import Arm, Trial, Waiting, Wanted, World
 from slipway.rollout.autoscale import Scaling
 
 CHILDREN = ("Deployment", "ConfigMap", "PodDisruptionBudget")
-IMAGE_WAITS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 
 
 def observe(view: View, key: Key) -> World | None:
-    manifest = view.objects.get(key.kind, key.namespace, key.name)
-    if manifest is None:
+    deployment = lookup.read(view.objects, api.ModelDeployment, key.namespace, key.name)
+    if deployment is None:
         return None
-    deployment = ModelDeployment.parse(manifest)
     uid = deployment.metadata.uid
     kept = view.objects.get("ConfigMap", key.namespace, objects.trial_name(key.name))
     return World(
@@ -30,39 +26,42 @@ def observe(view: View, key: Key) -> World | None:
         platform=view.platform,
         deployment=deployment,
         wanted=_wanted(view, deployment),
-        arms={arm.revision.name: arm for arm in _arms(view, uid)},
+        arms={arm.name: arm for arm in _arms(view, uid)},
         traffic=view.traffic,
-        trial=Trial.parse(kept["data"]["trial.json"]) if kept is not None else None,
+        trial=Trial.parse((kept.get("data") or {}).get("trial.json", "")) if kept is not None else None,
         scaling=view.memory.get(uid) or Scaling(),
     )
 
 
-def references(resource: ModelDeployment) -> Iterable[Key]:
+def references(deployment: api.ModelDeployment) -> Iterable[Key]:
     """The Model it follows, the version it names or that the alias means, and those it runs."""
-    namespace, spec = resource.metadata.namespace, resource.spec
+    namespace, spec, status = deployment.metadata.namespace, deployment.spec, deployment.status
     if spec.model_ref is not None:
         yield Key("Model", namespace, spec.model_ref.name)
     if spec.model_version_ref is not None:
         yield Key("ModelVersion", namespace, spec.model_version_ref.name)
-    if resource.status.inputs is not None and resource.status.inputs.model_version is not None:
-        yield Key("ModelVersion", namespace, resource.status.inputs.model_version.name)
+    if status.inputs is not None and status.inputs.model_version is not None:
+        yield Key("ModelVersion", namespace, status.inputs.model_version.name)
+    for revision in status.revisions:
+        yield Key("ModelVersion", namespace, revision.model_version_ref.name)
 
 
-def _wanted(view: View, deployment: ModelDeployment) -> Wanted | Waiting:
+def _wanted(view: View, deployment: api.ModelDeployment) -> Wanted | Waiting:
     namespace, spec = deployment.metadata.namespace, deployment.spec
     if spec.model_version_ref is not None:
-        return _version(view, namespace, spec.model_version_ref.name, "")
-    assert spec.model_ref is not None
+        return _version(view, namespace, spec.model_version_ref.name)
+    assert spec.model_ref is not None  # a rule of the CRD: exactly one of the two is set
     name, alias_name = spec.model_ref.name, spec.model_ref.alias
-    manifest = view.objects.get("Model", namespace, name)
-    if manifest is None:
-        close = words.there_is("Model", name, _names(view, "Model", namespace))
+    model = lookup.other(view.objects, api.Model, namespace, name)
+    if model is None:
+        close = words.there_is("Model", name, lookup.names(view.objects, api.Model, namespace))
         return Waiting(Reason.MODEL_NOT_FOUND, f"Waiting for Model {name}.{close}")
-    model = Model.parse(manifest)
     alias = next((alias for alias in model.spec.aliases if alias.name == alias_name), None)
     if alias is None:
         there = words.listed([alias.name for alias in model.spec.aliases]) or "none"
-        return Waiting(Reason.ALIAS_NOT_FOUND, f"Model {name} has no alias {alias_name}; it has {there}.")
+        return Waiting(
+            Reason.ALIAS_NOT_FOUND, f"Waiting: Model {name} has no alias {alias_name}; it has {there}."
+        )
     if alias.promoted is not None and alias.promoted.deployment_ref.name == deployment.metadata.name:
         return Waiting(
             Reason.ALIAS_LOOP,
@@ -80,26 +79,25 @@ def _wanted(view: View, deployment: ModelDeployment) -> Wanted | Waiting:
     return _version(view, namespace, state.model_version_ref.name, f"{alias_name} of Model {name} is ")
 
 
-def _version(view: View, namespace: str, name: str, meaning: str) -> Wanted | Waiting:
-    manifest = view.objects.get("ModelVersion", namespace, name)
-    if manifest is None:
-        close = words.there_is("ModelVersion", name, _names(view, "ModelVersion", namespace))
+def _version(view: View, namespace: str, name: str, meaning: str = "") -> Wanted | Waiting:
+    version = lookup.other(view.objects, api.ModelVersion, namespace, name)
+    if version is None:
+        close = words.there_is("ModelVersion", name, lookup.names(view.objects, api.ModelVersion, namespace))
         return Waiting(Reason.MODEL_VERSION_NOT_FOUND, f"Waiting for ModelVersion {name}.{close}")
-    version = ModelVersion.parse(manifest)
     status = version.status
     if status.phase in ("Rejected", "Failed"):
         return Waiting(
             Reason.MODEL_VERSION_UNUSABLE,
-            f"ModelVersion {name} is {status.phase} and never served: {status.summary or 'see its status'}",
+            f"ModelVersion {name} is {status.phase} and never served: {status.summary or 'see its status.'}",
             stalled=True,
         )
     digest = status.digest or version.spec.digest
-    uri = status.storage_uri or version.spec.storage_uri
     signature = version.spec.signature or status.signature
     if status.phase != "Ready" or digest is None or signature is None or status.examples is None:
         return Waiting(
             Reason.MODEL_VERSION_NOT_READY, f"Waiting for ModelVersion {name}, {status.phase or 'new'}."
         )
+    uri = status.storage_uri or version.spec.storage_uri
     return Wanted(
         model=objects.Model(name, digest, uri, status.examples.storage_uri),
         signature=signature.dump(),
@@ -107,38 +105,33 @@ def _version(view: View, namespace: str, name: str, meaning: str) -> Wanted | Wa
     )
 
 
-def _names(view: View, kind: str, namespace: str) -> list[str]:
-    return [manifest["metadata"]["name"] for manifest in view.objects.list(kind, namespace)]
-
-
 def _arms(view: View, uid: str) -> Iterable[Arm]:
     owned = view.objects.owned(uid)
-    deployments = {d["metadata"]["name"]: d for d in owned if d["kind"] == "Deployment"}
-    for manifest in (manifest for manifest in owned if manifest["kind"] == "ControllerRevision"):
-        metadata = manifest["metadata"]
-        annotations = metadata.get("annotations") or {}
-        deployment = deployments.get(metadata["name"])
-        labels = {manifests.REVISION: metadata["name"], manifests.NAME: metadata["labels"][manifests.NAME]}
-        pods = view.objects.list("Pod", metadata["namespace"], labels)
-        outcome_time = annotations.get(objects.OUTCOME_TIME)
+    for record in (manifest for manifest in owned if manifest["kind"] == "ControllerRevision"):
+        metadata = record["metadata"]
+        name, labels = metadata["name"], metadata["labels"]
+        children = [
+            child
+            for child in owned
+            if child["kind"] in CHILDREN and child["metadata"]["labels"].get(manifests.REVISION) == name
+        ]
+        deployment = next((child for child in children if child["kind"] == "Deployment"), None)
+        wanted = {manifests.REVISION: name, manifests.NAME: labels[manifests.NAME]}
+        pods = [
+            pod
+            for pod in view.objects.list("Pod", metadata["namespace"], wanted)
+            if "deletionTimestamp" not in pod["metadata"]
+        ]
+        ready = [pod for pod in pods if _is_ready(pod)]
         yield Arm(
-            revision=objects.read_revision(manifest),
-            number=int(manifest["revision"]),
-            record=_target(manifest),
-            outcome=annotations.get(objects.OUTCOME),
-            outcome_time=datetime.fromisoformat(outcome_time) if outcome_time else None,
-            outcome_reason=annotations.get(objects.OUTCOME_REASON),
-            deployment=_target(deployment) if deployment is not None else None,
-            children=tuple(
-                _target(child)
-                for child in owned
-                if child["kind"] in CHILDREN
-                and child["metadata"]["labels"].get(manifests.REVISION) == metadata["name"]
-            ),
+            revision=objects.read_revision(record),
+            number=int(record["revision"]),
+            record=_target(record),
+            outcome=objects.Outcome.read(metadata.get("annotations") or {}),
+            children=tuple(map(_target, children)),
             replicas=int(deployment["spec"].get("replicas", 1)) if deployment is not None else 0,
-            ready=sum(_is_ready(pod) for pod in pods),
-            pods=len(pods),
-            trouble=next((said for pod in pods if (said := _trouble(pod)) is not None), None),
+            ready=len(ready),
+            trouble=next((said for pod in pods if pod not in ready and (said := _trouble(pod))), None),
         )
 
 
@@ -150,8 +143,6 @@ def _target(manifest: Mapping[str, Any]) -> Target:
 
 
 def _is_ready(pod: Mapping[str, Any]) -> bool:
-    if pod["metadata"].get("deletionTimestamp"):
-        return False
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
@@ -162,27 +153,26 @@ def _trouble(pod: Mapping[str, Any]) -> str | None:
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return f"No node takes the pod: {(condition.get('message') or 'no reason given').rstrip('.')}."
-    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        ended = (container.get("state") or {}).get("terminated") or (container.get("lastState") or {}).get(
-            "terminated"
-        )
-        name = container["name"]
-        if waiting.get("reason") in IMAGE_WAITS:
-            return f"{container['image']} can't be pulled."
-        if waiting.get("reason") == "CreateContainerConfigError":
-            return f"Container {name} can't be set up: {waiting.get('message')}."
-        if ended and ended.get("exitCode"):
-            how = f"{ended.get('reason', 'Error')}, exit code {ended['exitCode']}"
-            return f"Container {name} ended ({how}): {_said(ended)}"
+    containers = (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+    return next((said for container in containers if (said := _container_trouble(pod, container))), None)
+
+
+def _container_trouble(pod: Mapping[str, Any], container: Mapping[str, Any]) -> str | None:
+    state = container.get("state") or {}
+    waiting = state.get("waiting") or {}
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+    said = (waiting.get("message") or "no reason given").rstrip(".")
+    if waiting.get("reason") in attempts.IMAGE_WAITS:
+        return f"{container['image']}: {attempts.image_fault(said)}."
+    if waiting.get("reason") == "CreateContainerConfigError":
+        return attempts.config_fault(dict(pod), said).message
+    if ended.get("exitCode"):
+        how = f"{ended.get('reason', 'Error')}, exit code {ended['exitCode']}"
+        return f"Container {container['name']} ended ({how}): {_last_words(ended)}"
     return None
 
 
-def _said(ended: Mapping[str, Any]) -> str:
+def _last_words(ended: Mapping[str, Any]) -> str:
     """The report's sentence, else the end of the log."""
     message = (ended.get("message") or "").strip()
-    if message.startswith("{"):
-        from_report = objects.failure_message(message)
-        if from_report is not None:
-            return from_report
-    return message.splitlines()[-1][:300] if message else "it left no message."
+    return objects.failure_message(message) or (message.splitlines()[-1][:300] if message else "no message.")

@@ -16,8 +16,6 @@ from slipway.rollout import autoscale, plan
 from slipway.rollout.autoscale import Limits, Load, Scale, Scaling
 from slipway.router.traffic import Counters
 
-STALE_SECONDS = 15.0
-"""Figures older than that say nothing about now."""
 WINDOW_SECONDS = 15.0
 STARTUP_SECONDS = 10.0
 """From asking for a replica to its first answer: image there, model of some megabytes, Triton up."""
@@ -51,15 +49,16 @@ def canary_replicas(world: World, stable: Arm | None, weight: int, current: int)
     """What the revision on trial needs to take `weight` percent; it doesn't shrink before its trial is over."""
     if stable is None:
         return max(_stated(world), current)
-    return max(autoscale.canary_replicas(stable.replicas, weight), current)
+    # What carries everything as stable carries it as canary, too: the spare is for shares only.
+    return max(min(autoscale.canary_replicas(stable.replicas, weight), max(stable.replicas, 1)), current)
 
 
 def _stable(world: World, run: Run, stable: Arm) -> tuple[int, Scale | None, Scaling]:
     settings = world.deployment.spec.autoscaling
+    # Fewer only after the trial: till then stable may have to carry everything again.
+    least = stable.replicas if run.canary is not None else 0
     if settings is None or settings.scaler == "External":
-        stated = _stated(world)
-        # Fewer only after the trial: till then stable may have to carry everything again.
-        return (max(stated, stable.replicas) if run.canary is not None else stated), None, world.scaling
+        return max(_stated(world), least), None, world.scaling
     scaling, scale = autoscale.scale(
         _limits(world, settings),
         world.scaling,
@@ -71,7 +70,7 @@ def _stable(world: World, run: Run, stable: Arm) -> tuple[int, Scale | None, Sca
         rollout=run.canary is not None,
         now=world.now,
     )
-    return scale.desired, scale, scaling
+    return max(scale.desired, least), scale, scaling
 
 
 def _stated(world: World) -> int:
@@ -98,12 +97,12 @@ def _limits(world: World, settings: Autoscaling) -> Limits:
 
 def _load(world: World, stable: Arm) -> Load | None:
     """The last minute; None without fresh figures, which is not the same as no requests."""
-    scraped = world.traffic.scraped_at
-    if scraped is None or (world.now - scraped).total_seconds() > STALE_SECONDS:
+    if not world.has_figures:
         return None
     rates = {name: rates for name, rates in world.traffic.rates.items() if name.startswith(f"{world.key}/")}
-    own = rates.get(f"{world.key}/{stable.name}")
-    window = max((rate.seconds for rate in rates.values()), default=0.0)
+    own = world.rates(stable)
+    # Without any request there are no rates either.
+    window = max((rate.seconds for rate in rates.values()), default=WINDOW_SECONDS)
     if window < WINDOW_SECONDS:
         return None
     counters = own.counters if own is not None else Counters()

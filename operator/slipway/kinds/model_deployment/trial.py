@@ -10,6 +10,7 @@ from datetime import datetime
 
 from slipway.api.model_deployment import Analysis, ModelDeployment
 from slipway.api.units import seconds
+from slipway.kinds.model_deployment import shown
 from slipway.kinds.model_deployment.world import Trial, World
 from slipway.rollout import analysis, plan, sample_ratio, steps
 from slipway.rollout.analysis import MetricState, Table, Verdict
@@ -53,9 +54,43 @@ def way(deployment: ModelDeployment, subject: str) -> plan.Plan:
     )
 
 
+def at_weight(way: plan.Plan, position: plan.Position) -> bool:
+    """The step that is being taken is a weight, and the canary has it."""
+    step = way.steps[position.step] if position.step < len(way.steps) and not position.outcome else None
+    return isinstance(step, plan.SetWeight) and step.weight == position.weight
+
+
 def begin(world: World, revision: str) -> Trial:
     """A rollout from its start. What was asked for before it began isn't meant for it."""
-    return Trial(position=plan.begin(revision, world.now), acts=asked(world.deployment))
+    return Trial(plan.begin(revision, world.now), acts=asked(world.deployment))
+
+
+def known(world: World) -> Trial | None:
+    """The trial as kept, caught up with the records: they are written first, and a pass may have ended between
+    the two. Without its ConfigMap, the rollout that ended last as its record tells it."""
+    kept, steps_told = world.trial, world.deployment.status.rollout
+    if kept is None:
+        ended = [arm for arm in world.arms.values() if arm.outcome is not None]
+        last = max(ended, key=lambda arm: (arm.outcome.completed, arm.number), default=None)  # type: ignore[union-attr]  # filtered above
+        if last is None or last.outcome is None:
+            return None
+        position = plan.begin(last.name, last.outcome.started)
+        same = steps_told is not None and steps_told.revision == last.name
+        told = tuple(steps_told.steps) if same and steps_told is not None else ()
+        kept = Trial(position, steps=told, acts=asked(world.deployment))
+    arm = world.arms.get(kept.position.revision)
+    outcome = arm.outcome if arm is not None else None
+    if kept.position.outcome or outcome is None or outcome.started != kept.position.started:
+        return kept
+    position = replace(
+        kept.position,
+        outcome=outcome.word,
+        reason=outcome.reason,
+        message=outcome.message,
+        weight=100 if outcome.word == "Promoted" else 0,
+        completed=outcome.completed,
+    )
+    return replace(kept, position=position, metrics={}, ratio=None, folded_until=None)
 
 
 def asked(deployment: ModelDeployment) -> dict[str, str]:
@@ -173,6 +208,9 @@ def move(world: World, trial: Trial, facts: steps.Facts, way: plan.Plan) -> tupl
     acts = dict(trial.acts)
     if facts.act:
         acts[facts.act] = asked(world.deployment)[facts.act]
+    if position.started != trial.position.started:
+        return Trial(position, acts=asked(world.deployment)), action  # retry: everything anew
+    done = shown.done(world.deployment, way, trial, position, facts.verdicts)
     if position.evidence_since != trial.position.evidence_since or position.weight != trial.position.weight:
         trial = replace(trial, metrics={}, ratio=None, folded_until=None)
-    return replace(trial, position=position, acts=acts), action
+    return replace(trial, position=position, steps=done, acts=acts), action

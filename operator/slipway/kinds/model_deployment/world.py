@@ -6,16 +6,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from slipway.api.model_deployment import ModelDeployment
+from slipway.api.model_deployment import ModelDeployment, StepStatus
 from slipway.api.reasons import Reason
 from slipway.decision import Target
-from slipway.kinds.model_deployment.objects import Model, Revision
-from slipway.rollout import plan, sample_ratio, steps
+from slipway.kinds.model_deployment.objects import Model, Outcome, Revision
+from slipway.rollout import plan, steps
 from slipway.rollout.analysis import MetricState, Verdict
 from slipway.rollout.autoscale import Scaling
 from slipway.rollout.sample_ratio import SampleRatio
-from slipway.router.traffic import Traffic
+from slipway.router.traffic import Rates, Traffic
 from slipway.settings import Platform
+
+PIN = "slipway.dev/pin"
+"""Annotation: stay on the revision of that name while set."""
+STALE_SECONDS = 15.0
+"""Figures older than that say nothing about now."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +51,14 @@ class Arm:
     number: int
     record: Target | None = None
     """Its ControllerRevision; None: not made yet."""
-    outcome: str | None = None
-    """Promoted or RolledBack, as noted on the ControllerRevision."""
-    outcome_time: datetime | None = None
-    outcome_reason: str | None = None
+    outcome: Outcome | None = None
+    """Of its last rollout."""
     deployment: Target | None = None
     children: tuple[Target, ...] = ()
     """Everything that runs for it: its Deployment and what goes with it."""
     replicas: int = 0
     """Asked of its Deployment."""
     ready: int = 0
-    pods: int = 0
     trouble: str | None = None
     """What keeps a pod from answering, in a sentence."""
 
@@ -79,6 +81,8 @@ class Trial:
     ratio: SampleRatio | None = None
     folded_until: datetime | None = None
     """Intervals up to here are in the evidence."""
+    steps: tuple[StepStatus, ...] = ()
+    """Those that are done with, and the figures they ended with."""
     acts: Mapping[str, str] = field(default_factory=dict)
     """promote, abort, retry -> value of the annotation that was acted upon last."""
 
@@ -88,24 +92,26 @@ class Trial:
             "metrics": {name: state.to_json() for name, state in self.metrics.items()},
             "ratio": self.ratio.to_json() if self.ratio is not None else None,
             "foldedUntil": self.folded_until.isoformat() if self.folded_until is not None else None,
+            "steps": [step.dump() for step in self.steps],
             "acts": dict(self.acts),
         }
         return json.dumps(data, separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def parse(cls, text: str) -> "Trial | None":
-        """None for what nobody of us wrote: evidence then starts anew, which errs on the side of waiting."""
+        """None for what nobody of us wrote: it counts as lost, and the records say what had been decided."""
         try:
             data = json.loads(text)
-            until = data["foldedUntil"]
+            until, ratio = data["foldedUntil"], data["ratio"]
             return cls(
                 position=plan.Position.from_json(data["position"]),
                 metrics={name: MetricState.from_json(state) for name, state in data["metrics"].items()},
-                ratio=sample_ratio.SampleRatio.from_json(data["ratio"]) if data["ratio"] else None,
-                folded_until=datetime.fromisoformat(until) if until else None,
+                ratio=SampleRatio.from_json(ratio) if ratio is not None else None,
+                folded_until=datetime.fromisoformat(until) if until is not None else None,
+                steps=tuple(StepStatus.model_validate(step) for step in data["steps"]),
                 acts=data["acts"],
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
 
@@ -121,9 +127,9 @@ class Run:
     """The trial begins with this pass."""
     action: steps.Action | None = None
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
-    """On the step as it was before the move."""
-    judged: Trial | None = None
-    """The trial that they were given on."""
+    """On the step that is being taken."""
+    mismatch: str | None = None
+    """The sentence that says that the shares seen aren't those asked for."""
     ended: Arm | None = None
     """The revision whose trial ended with this pass."""
 
@@ -162,5 +168,27 @@ class World:
     @property
     def stable(self) -> Arm | None:
         """The revision promoted last: noted on its record, so that it is known without a status, too."""
-        promoted = [arm for arm in self.arms.values() if arm.outcome == "Promoted" and arm.outcome_time]
-        return max(promoted, key=lambda arm: arm.outcome_time or self.now, default=None)
+        promoted = [
+            (arm.outcome.completed, arm.number, arm.name)
+            for arm in self.arms.values()
+            if arm.outcome is not None and arm.outcome.word == "Promoted"
+        ]
+        return self.arms[max(promoted)[2]] if promoted else None
+
+    @property
+    def has_figures(self) -> bool:
+        """The routers were read lately; without figures, those of before stand."""
+        scraped = self.traffic.scraped_at
+        return scraped is not None and (self.now - scraped).total_seconds() <= STALE_SECONDS
+
+    def rates(self, arm: Arm) -> Rates | None:
+        """Of the last minute."""
+        return self.traffic.rates.get(f"{self.key}/{arm.name}")
+
+    def acknowledged(self, arm: Arm) -> int | None:
+        """The weight that every router has. Without one connected (a leader that just started), the one last
+        known: routers go on with what they have."""
+        if self.traffic.routers:
+            return self.traffic.acked.get(f"{self.key}/{arm.name}")
+        known = (old for old in self.deployment.status.revisions if old.name == arm.name)
+        return next((old.acknowledged_weight for old in known), None)
