@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 PROGRESS_EVERY = 15.0
 """Seconds between two writes of progress."""
 
+MOST_METRICS = 64
+"""As many as a status takes; the progress port takes more."""
+
 Phase = Literal["Pending", "Running", "Suspended", "Succeeded", "Rejected", "Failed"]
 NOT_EVALUATED = State("GatesPassed", "Unknown", Reason.NOT_EVALUATED)
 
@@ -335,7 +338,7 @@ def _progress(told: Progress) -> RunProgress:
         step=told.step,
         total_steps=told.total_steps,
         remaining=duration(round(told.remaining_seconds)) if told.remaining_seconds is not None else None,
-        metrics=told.metrics,
+        metrics=dict(list(told.metrics.items())[:MOST_METRICS]),
         last_update_time=told.time,
     )
 
