@@ -20,7 +20,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from slipway.adapters import certificates
 from slipway.adapters.ads import AdsServer
 from slipway.adapters.certificates import Certificates, Pair
-from slipway.router.bootstrap import bootstrap
+from slipway.router.bootstrap import DRAIN_ARGUMENTS, bootstrap
 from slipway.router.listeners import Ports
 from slipway.router.message import CLUSTERS, ENDPOINTS
 from slipway.router.resources import build
@@ -223,6 +223,7 @@ class Site:
             (config / name).write_text(text)
         log = (self.directory / "envoy.log").open("wb")
         arguments = ["-c", str(config / "envoy.json"), "--service-node", self.name, "--concurrency", "1"]
+        arguments += DRAIN_ARGUMENTS
         self.process = await asyncio.create_subprocess_exec(
             ENVOY, *arguments, "--use-dynamic-base-id", "--log-level", "warning", stdout=log, stderr=log
         )

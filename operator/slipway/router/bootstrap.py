@@ -13,6 +13,15 @@ from slipway.router.tls import CONFIG_DIRECTORY, downstream_tls, secret_files, u
 
 ADMIN = "admin"
 ADS = "ads"
+DRAIN_ARGUMENTS = ("--drain-time-s", "30", "--drain-strategy", "immediate")
+"""So that a drain closes keep-alive connections with their next answer; Envoy's default spreads it over 10 min."""
+
+
+def drain_command(admin_port: int = 9901) -> list[str]:
+    """For a preStop hook, before a sleep: Envoy ends at once on SIGTERM, and only POST starts a drain."""
+    head = ("POST /drain_listeners?graceful&skip_exit HTTP/1.1", "host: admin", "content-length: 0")
+    request = "".join(rf"{line}\r\n" for line in (*head, "connection: close", ""))
+    return ["bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{admin_port}; printf '{request}' >&3; cat <&3"]
 
 
 def bootstrap(
