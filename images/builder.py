@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from layout import Containerd, Layout
+from layout import INCOMING, Containerd, Layout
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path(os.environ.get("SLIPWAY_CACHE") or Path.home() / ".cache" / "slipway").resolve() / "images"
@@ -214,13 +214,11 @@ def build(name: str, wanted: str, base: str, layout: Layout) -> None:
     if name == "base":
         shutil.rmtree(context)
     else:
-        step(
-            name,
-            "store",
-            buildah(
-                "push", "--quiet", "--compression-format", "zstd", wanted, f"oci:{layout.folder}:{wanted}"
-            ),
+        push = buildah(
+            "push", "--quiet", "--compression-format", "zstd", wanted, f"oci:{layout.folder}:{INCOMING}"
         )
+        with layout.receive(wanted):
+            step(name, "store", push)
     forget_older(name, wanted, layout)
     size = "" if name == "base" else f", {layout.size(wanted) / 1e6:,.0f} MB"
     say(f"{name}: {wanted} in {time.monotonic() - began:.0f} s{size}")
