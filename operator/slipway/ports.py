@@ -94,7 +94,8 @@ class Ports:
 
     def _route(self) -> None:
         objects = self._engine.cache
-        routes = plan.routes(objects.list(KIND), objects.list("Pod"))
+        domain = self._settings.platform.cluster_domain
+        routes = plan.routes(objects.list(KIND), objects.list("Pod"), domain)
         routes = tuple(self._allowed(route) for route in routes)
         built = resources.build(routes)
         self._ads.update(built)

@@ -106,7 +106,7 @@ class SelfTests:
         target, index = state.target, 0
         try:
             for address in addresses:
-                ask = _Asker(session, tls, f"https://{address}:{self._port}", target)
+                ask = _Asker(session, tls, f"https://{in_url(address)}:{self._port}", target)
                 index, said = await ask.example()
                 if said is not None:
                     state.judged = True
@@ -172,6 +172,11 @@ class _Asker:
             text = answer[:200].decode(errors="replace").strip()
             raise _Unanswered(f"{failing}: status {response.status} {text}".rstrip())
         return response.headers, answer
+
+
+def in_url(address: str) -> str:
+    """An IP as a URL has it."""
+    return f"[{address}]" if ":" in address else address
 
 
 def _with_index(said: str, index: int) -> str:

@@ -12,7 +12,7 @@ import aiohttp
 
 from slipway.adapters.ads import AdsServer, Router
 from slipway.adapters.certificates import Pair, load_pair
-from slipway.adapters.self_tests import SelfTests
+from slipway.adapters.self_tests import SelfTests, in_url
 from slipway.router.acks import Acks
 from slipway.router.ledger import Ledger
 from slipway.router.resources import Resources
@@ -121,7 +121,7 @@ class Stats:
 
     async def _scrape(self, session: aiohttp.ClientSession, name: str, address: str) -> Scrape | None:
         """None: it couldn't be read; told once, until it can."""
-        url = f"https://{_bracketed(address)}:{self._ports.stats}/stats/prometheus"
+        url = f"https://{in_url(address)}:{self._ports.stats}/stats/prometheus"
         try:
             async with session.get(
                 url, params={"usedonly": "", "filter": FILTER}, ssl=self._tls, server_hostname=ROUTER_NAME
@@ -166,7 +166,3 @@ def by_name(addresses: Iterable[str], connected: Iterable[Router]) -> dict[str, 
     """
     names = {router.address: router.name for router in connected}
     return {names.get(address, address): address for address in addresses}
-
-
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address

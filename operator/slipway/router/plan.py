@@ -12,16 +12,18 @@ _Place = tuple[str, str, str]
 """Namespace, deployment, revision."""
 
 
-def routes(deployments: Iterable[Manifest], pods: Iterable[Manifest]) -> tuple[Route, ...]:
+def routes(
+    deployments: Iterable[Manifest], pods: Iterable[Manifest], cluster_domain: str = "cluster.local"
+) -> tuple[Route, ...]:
     """One for each deployment, with the revisions and weights that its status states.
 
     A revision without weight whose pods are ready may be tested.
     """
     endpoints = _endpoints(pods)
-    return tuple(_route(deployment, endpoints) for deployment in deployments)
+    return tuple(_route(deployment, endpoints, cluster_domain) for deployment in deployments)
 
 
-def _route(deployment: Manifest, endpoints: Mapping[_Place, list[Endpoint]]) -> Route:
+def _route(deployment: Manifest, endpoints: Mapping[_Place, list[Endpoint]], cluster_domain: str) -> Route:
     metadata = deployment["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     revisions = deployment.get("status", {}).get("revisions", [])
@@ -37,6 +39,7 @@ def _route(deployment: Manifest, endpoints: Mapping[_Place, list[Endpoint]]) -> 
         datetime.fromisoformat(metadata["creationTimestamp"]),
         tuple(deployment.get("spec", {}).get("traffic", {}).get("hosts", [])),
         tuple(arms),
+        cluster_domain,
     )
 
 

@@ -43,6 +43,7 @@ class Route:
     hosts: tuple[str, ...] = ()
     """Beside the names in the cluster; already checked against what the namespace may have."""
     arms: tuple[Arm, ...] = ()
+    cluster_domain: str = "cluster.local"
 
     @property
     def key(self) -> str:
@@ -55,7 +56,7 @@ class Route:
     @property
     def own_domains(self) -> tuple[str, ...]:
         host = f"{self.name}.{self.namespace}"
-        return (host, f"{host}.svc", f"{host}.svc.cluster.local")
+        return (host, f"{host}.svc", f"{host}.svc.{self.cluster_domain}")
 
 
 def settle_hosts(

@@ -65,3 +65,8 @@ def test_a_revision_may_be_tested_while_it_has_no_weight_and_a_ready_pod() -> No
 def test_a_deployment_nobody_has_looked_at_yet_has_no_arms() -> None:
     (route,) = routes([{**deployment(), "status": {"observedGeneration": -1}}], [])
     assert route.arms == ()
+
+
+def test_the_clusters_own_domain_is_answered_to() -> None:
+    (route,) = routes([deployment()], [], "corp.internal")
+    assert route.own_domains == ("fashion.demo", "fashion.demo.svc", "fashion.demo.svc.corp.internal")
