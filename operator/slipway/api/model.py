@@ -20,9 +20,31 @@ from slipway.api.meta import (
     rules,
 )
 from slipway.api.pods import LabelMap
-from slipway.api.units import CamelWord, Name, Sentence, Time, Word, capped
+from slipway.api.units import CamelWord, Label, Name, Sentence, Time, Word, capped
 
 _BEST_OF = "[" + ", ".join(f"'{name}'" for name in (*OFFLINE, *COMPARED)) + "]"
+
+
+class LabelTerm(Wire):
+    """A condition on one label, as in Kubernetes."""
+
+    key: Annotated[str, Field(min_length=1, max_length=317)]
+    """The label."""
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    """In and NotIn compare with values; Exists and DoesNotExist take none."""
+    values: Annotated[
+        list[Label], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = []
+    """What the label's value is compared with."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
+                "values belong to the operators In and NotIn, which need at least one",
+            )
+        )
+    )
 
 
 class Selector(Wire):
@@ -30,6 +52,10 @@ class Selector(Wire):
 
     match_labels: LabelMap = {}
     """Labels the ModelVersion must have, e.g. slipway.dev/producer."""
+    match_expressions: Annotated[
+        list[LabelTerm], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"})
+    ] = []
+    """Conditions on its labels, all of which must hold."""
 
 
 class Latest(Wire):

@@ -13,7 +13,16 @@ from datetime import datetime
 from slipway import conditions, gates
 from slipway.api.gates import UP
 from slipway.api.meta import ObjectRef
-from slipway.api.model import Alias, AliasMove, AliasState, Model, ModelStatus, Selector, VersionCounts
+from slipway.api.model import (
+    Alias,
+    AliasMove,
+    AliasState,
+    LabelTerm,
+    Model,
+    ModelStatus,
+    Selector,
+    VersionCounts,
+)
 from slipway.api.reasons import Reason
 from slipway.api.units import rfc3339
 from slipway.conditions import State
@@ -201,7 +210,22 @@ def _moved(world: World, alias: Alias, before: AliasState | None) -> AliasState:
 
 
 def _selects(selector: Selector, version: Version) -> bool:
-    return selector.match_labels.items() <= version.labels.items()
+    """As Kubernetes' label selectors do; an empty one takes all."""
+    if not selector.match_labels.items() <= version.labels.items():
+        return False
+    return all(_holds(term, version.labels.get(term.key)) for term in selector.match_expressions)
+
+
+def _holds(term: LabelTerm, value: str | None) -> bool:
+    match term.operator:
+        case "In":
+            return value in term.values
+        case "NotIn":
+            return value not in term.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
 
 
 # --- retention ---

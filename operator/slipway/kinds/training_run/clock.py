@@ -38,7 +38,7 @@ def active(world: "World") -> float:
         return total
     if not last.under_way:
         return total + _length(last)
-    return total + (world.now - (last.admitted or last.created)).total_seconds()
+    return total + (_since_admitted(world, last) or 0.0)
 
 
 def active_left(world: "World") -> float | None:
@@ -60,8 +60,7 @@ def over_active_deadline(world: "World") -> Ended | None:
 
 def start_left(world: "World", last: Attempt) -> float:
     """Seconds until startDeadline ends a run whose pods don't start."""
-    since = last.admitted or last.created
-    return seconds(world.run.spec.start_deadline) - (world.now - since).total_seconds()
+    return seconds(world.run.spec.start_deadline) - (_since_admitted(world, last) or 0.0)
 
 
 def countdown(world: "World", left: float) -> str:
@@ -75,6 +74,12 @@ def not_started(world: "World", last: Attempt) -> Ended:
         return Ended("Scheduling", Reason.START_DEADLINE_EXCEEDED, message, world.now)
     message = f"{last.blocked.message} The pods did not start within startDeadline ({limit})"
     return Ended(last.blocked.class_, last.blocked.reason, message, world.now)
+
+
+def _since_admitted(world: "World", last: Attempt) -> float | None:
+    """Seconds; None between a Job's making or resuming and Kubernetes' taking it up. Its creation doesn't count:
+    after a suspension that may be days ago."""
+    return (world.now - last.admitted).total_seconds() if last.admitted is not None else None
 
 
 def _length(attempt: Attempt) -> float:

@@ -176,8 +176,9 @@ def _after_failure(world: World, last: Attempt) -> Decision:
     wait = following.due_in(world.now)
     if wait > 0 or isinstance(world.dataset, Missing):
         said = say.restarting(world, last, following)
+        known = status.failure is not None and status.failure.time == failure.time
         event = Event("Warning", failure.reason, f"Attempt {last.number}: {failure.message}")
-        return Decision(status=said.dump(), events=_new_reason(world, event), again_in=wait or None)
+        return Decision(status=said.dump(), events=() if known else (event,), again_in=wait or None)
     return _attempt(world, following.number, world.dataset)
 
 
@@ -240,8 +241,7 @@ def _turned(world: World, phase: str) -> tuple[Event, ...]:
 def _new_reason(world: World, event: Event) -> tuple[Event, ...]:
     """The event, where the run wasn't in that state before."""
     trained = world.status.condition("Trained")
-    known = trained is not None and (trained.reason == event.reason or world.status.failure is not None)
-    return () if known else (event,)
+    return () if trained is not None and trained.reason == event.reason else (event,)
 
 
 def _soonest(*times: float | None) -> float | None:

@@ -23,6 +23,8 @@ from slipway.contract.report import Artifact, TrainReport
 from slipway.kinds import versions
 from slipway.settings import Platform
 
+GPU = "nvidia.com/gpu"
+
 
 def owner(run: TrainingRun) -> Owner:
     metadata = run.metadata
@@ -51,6 +53,7 @@ def attempt(
         gates=[Gate.model_validate(gate.dump()) for gate in spec.gates],
         output_uri=f"store://models/{run.metadata.name}/",
         num_nodes=nodes,
+        num_proc_per_node=_processes(run),
         progress=ProgressTarget(url=platform.progress_url, ca=platform.progress_ca),
     )
     orders = JobConfig(owner=made_by, attempt=number, task=task)
@@ -106,6 +109,12 @@ def version(
         ),
     )
     return versions.manifest(run.metadata, "TrainingRun", spec)
+
+
+def _processes(run: TrainingRun) -> int:
+    """One for each GPU of a node, else one: threads make use of several CPUs."""
+    gpus = run.spec.trainer.resources_per_node.limits.get(GPU)
+    return max(1, int(manifests.quantity(gpus))) if gpus is not None else 1
 
 
 def _parameters(run: TrainingRun) -> dict[str, str]:

@@ -267,7 +267,8 @@ def _status(
 ) -> TrainingRunStatus:
     """What is there stays, unless a state says it anew."""
     status = world.status
-    ledger = round(clock.ledger(world))
+    moves_on = attempt is not None and world.attempts and attempt > world.attempts[-1].number
+    ledger = round(clock.active(world) if moves_on else clock.ledger(world))
     restarts = retry.counted(world.attempts, status.restarts or 0)
     changes = {
         "observed_generation": world.run.metadata.generation,

@@ -1,3 +1,5 @@
+import pytest
+
 import make
 from slipway.decision import Decision
 
@@ -61,6 +63,20 @@ def test_a_version_of_a_user_has_the_labels_that_selectors_ask_for() -> None:
     )
     model = with_alias(latest={"selector": {"matchLabels": {PRODUCED: "User"}}})
     assert target(make.decide(model, version)) == "fashion-byo"
+
+
+@pytest.mark.parametrize(
+    ("term", "newest"),
+    [
+        ({"operator": "In", "values": ["CompressionJob", "User"]}, "fashion-cnn-v1-int8"),
+        ({"operator": "NotIn", "values": ["CompressionJob"]}, "fashion-cnn-v2"),
+        ({"operator": "Exists"}, "fashion-cnn-v2"),
+        ({"operator": "DoesNotExist"}, None),
+    ],
+)
+def test_a_selector_may_state_conditions_on_labels(term: make.Manifest, newest: str | None) -> None:
+    selector = {"matchExpressions": [{"key": PRODUCED, **term}]}
+    assert target(make.decide(with_alias(latest={"selector": selector}), V1, V1_INT8, V2)) == newest
 
 
 def test_a_move_is_remembered_with_since_when_and_why() -> None:

@@ -150,6 +150,12 @@ def test_several_nodes_find_each_other_by_a_headless_service() -> None:
     assert job["spec"]["template"]["spec"]["subdomain"] == service["metadata"]["name"]
 
 
+def test_each_gpu_of_a_node_gets_a_process() -> None:
+    run = make.training_run(spec={"trainer": {"resourcesPerNode": {"limits": {"nvidia.com/gpu": "2"}}}})
+    task = JobConfig.model_validate_json(make.decide(run, DATA).create[0]["data"]["job.json"]).task
+    assert task.model_dump()["num_proc_per_node"] == 2
+
+
 def test_a_run_that_is_suspended_from_the_start_makes_no_job() -> None:
     decision = make.decide(make.training_run(spec={"suspend": True}), DATA)
     assert (phase(decision), decision.create) == ("Suspended", ())
@@ -281,6 +287,15 @@ def test_resuming_goes_on_with_the_time_that_is_left() -> None:
     assert phase(over) == "Failed"
 
 
+def test_resuming_after_a_long_time_starts_the_start_deadline_anew() -> None:
+    held = make.job(RUN, f"{NAME}-1", suspend=True)
+    status = {**begun()["status"], "phase": "Suspended"}
+    decision = make.decide({**RUN, "status": status}, DATA, held, now=make.at(90000))
+    assert [patch.body for patch in decision.patch] == [{"spec": {"suspend": False}}]
+    assert phase(decision) == "Running"
+    assert decision.again_in == 600
+
+
 def test_a_job_of_a_queue_is_never_patched() -> None:
     run = make.training_run(labels={"kueue.x-k8s.io/queue-name": "team-a"}, spec={"suspend": True})
     job = make.job(run, f"{NAME}-1", suspend=True, queue="team-a")
@@ -344,6 +359,28 @@ def test_the_last_attempt_names_the_cause_the_limit_and_what_to_change() -> None
     }
     assert phase(decision) == "Failed"
     assert make.told(decision, "Stalled")[:2] == ("True", "OutOfMemory")
+
+
+def test_each_failed_attempt_is_told_once() -> None:
+    first = make.decide(begun(), DATA, *attempts(1), now=make.at(60))
+    assert [event.message for event in first.events] == ["Attempt 1: Out of memory on node 0"]
+    told = make.after(RUN, first)
+    assert make.decide(told, DATA, *attempts(1), now=make.at(62)).events == ()
+    second = make.decide(told, DATA, *attempts(2), now=make.at(121))
+    assert [event.message for event in second.events] == ["Attempt 2: Out of memory on node 0"]
+
+
+def test_the_active_time_of_an_attempt_counts_in_the_next() -> None:
+    job = make.job(RUN, f"{NAME}-1", ended="Failed", reason="BackoffLimitExceeded", finished=make.at(60))
+    moved = make.decide(begun(), DATA, job, now=make.at(70))
+    assert moved.status is not None
+    assert (moved.status["attempt"], moved.status["activeTime"]) == (2, "1m")
+    second = make.job(RUN, f"{NAME}-2", attempt=2, created=make.at(70), admitted=make.at(70))
+    pod = make.running_pod(second)
+    seen = make.decide(make.after(RUN, moved), DATA, job, second, pod, now=make.at(80))
+    assert seen.again_in == 30 * 60 - 60 - 10
+    # The same where the status of the pass that made the second attempt was never written.
+    assert make.decide(begun(), DATA, job, second, pod, now=make.at(80)).again_in == seen.again_in
 
 
 def test_restarts_that_status_remembers_count_although_their_jobs_are_gone() -> None:
