@@ -195,7 +195,8 @@ class Kube:
         content: str | None = None,
         timeout: float = READ_SECONDS,
     ) -> Object:
-        headers = {"Accept": "application/json"}
+        # The token keys have a media type of their own (application/jwk-set+json).
+        headers = {"Accept": "application/json, */*"}
         if content is not None:
             headers["Content-Type"] = _CONTENT_TYPE[content]
         verb = content or method.lower()
