@@ -24,7 +24,8 @@ from slipway.router.traffic import Traffic
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 1.5
-TIMEOUT = aiohttp.ClientTimeout(total=5)
+TIMEOUT = aiohttp.ClientTimeout(total=15)
+"""The counters of 500 busy deployments are 7 MiB: 0.5 s from a router with a core, 5 s from one that starves."""
 
 
 @dataclass(frozen=True)
