@@ -76,9 +76,7 @@ def main() -> None:
         metavar="COMMAND",
         help="with --load: how to run ctr of another cluster's containerd",
     )
-    parser.add_argument(
-        "--archive", type=Path, metavar="FOLDER", help="also write NAME.tar for `docker load`, kind, ctr"
-    )
+    parser.add_argument("--archive", type=Path, metavar="FOLDER", help="also write NAME.tar for kind or ctr")
     arguments = parser.parse_args()
     names = arguments.names or list(IMAGES)
     for name in names:

@@ -26,6 +26,9 @@ import tritonclient.grpc  # type: ignore[import-untyped]  # ships no types
 import tritonclient.http  # type: ignore[import-untyped]  # ships no types
 from onnx import TensorProto, helper, numpy_helper
 
+from slipway.contract.base import Signature, Tensor
+from slipway.kinds.model_deployment import triton
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import builder  # images/ is no package: its program runs from a checkout alone
 
@@ -135,6 +138,16 @@ def echo() -> onnx.GraphProto:
     )
 
 
+def double() -> onnx.GraphProto:
+    """One number per example, which Triton can't state without a reshape."""
+    return helper.make_graph(
+        [helper.make_node("Add", ["x", "x"], ["y"])],
+        "double",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
+    )
+
+
 def lookup() -> onnx.GraphProto:
     """Fails for an index beyond the table."""
     return helper.make_graph(
@@ -232,6 +245,16 @@ def configured(container: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         'input [{name: "index", data_type: TYPE_INT64, dims: [1]}]\n'
         'output [{name: "row", data_type: TYPE_FP32, dims: [1]}]',
     )
+    one = Signature(
+        inputs=[Tensor(name="x", datatype="FP32", shape=[-1])],
+        outputs=[Tensor(name="y", datatype="FP32", shape=[-1])],
+    )
+    groups = (triton.InstanceGroup(count=2, kind="KIND_AUTO"),)
+    settings = triton.TritonConfig(
+        max_batch_size=8, dynamic_batching=True, max_queue_delay_us=100, instance_groups=groups, threads=1
+    )
+    write_model(repository, "double", double(), "")
+    (repository / "double" / "config.pbtxt").write_text(triton.render("double", one, settings))
     yield from run(container, repository, "--disable-auto-complete-config")
 
 
@@ -267,6 +290,11 @@ def test_every_type_comes_back_as_it_went(configured: Server, protocol: str) -> 
         else:
             assert answer.dtype == array.dtype
             np.testing.assert_array_equal(answer, array)
+
+
+def test_the_operators_configuration_serves_a_model_of_one_number_per_example(configured: Server) -> None:
+    numbers = np.array([[1], [2], [3]], np.float32)
+    np.testing.assert_array_equal(configured.infer("grpc", "double", {"x": numbers}, "y"), 2 * numbers)
 
 
 def test_bytes_that_are_not_text_are_refused_with_the_reason(configured: Server) -> None:

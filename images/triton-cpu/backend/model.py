@@ -113,7 +113,8 @@ def check(kind, stated, tensors, max_batch_size):
                 f"max_batch_size is {max_batch_size}, but the first dimension of {kind} {name!r} {shape} "
                 "is fixed in the ONNX file; set max_batch_size: 0 or export it with a dynamic one."
             )
-        dims = [int(size) for size in (entry.get("reshape") or {}).get("shape", entry["dims"])]
+        reshape = entry.get("reshape")
+        dims = [int(size) for size in (entry["dims"] if reshape is None else reshape.get("shape", []))]
         wanted = [-1, *dims] if max_batch_size > 0 else dims
         if len(wanted) != len(shape) or any(
             -1 not in pair and pair[0] != pair[1] for pair in zip(wanted, shape, strict=True)
