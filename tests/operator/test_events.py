@@ -1,15 +1,17 @@
 import asyncio
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fake_api import START, Store
+from slipway.adapters import kube
 from slipway.adapters.kube import Forbidden
 from slipway.decision import Event
 from slipway.events import NOTE_LIMIT, Recorder
 
-REGARDING = {
+REGARDING: dict[str, Any] = {
     "apiVersion": "slipway.dev/v1alpha1",
     "kind": "Dataset",
     "metadata": {"namespace": "demo", "name": "digits", "uid": "u1"},
@@ -78,3 +80,21 @@ def test_an_event_that_cannot_be_posted_is_logged_and_let_go(
     monkeypatch.setattr(posted.store, "create", refuse)
     posted.record("70,000 rows.")
     assert "Dataset demo/digits: can't post Event Prepared: events are forbidden" in caplog.text
+
+
+def test_a_real_api_server_takes_the_event_and_its_count(real_api: Path) -> None:
+    async def case() -> list[dict[str, Any]]:
+        api = await kube.connect(str(real_api))
+        try:
+            recorder = Recorder(api, "operator-0", lambda: START)
+            where = {**REGARDING["metadata"], "namespace": "default"}
+            for _ in range(3):
+                await recorder.record(
+                    {**REGARDING, "metadata": where}, Event("Warning", "NameTaken", "It is there.")
+                )
+            return (await api.list("Event", "default")).items
+        finally:
+            await api.close()
+
+    (event,) = [event for event in asyncio.run(case()) if event["regarding"].get("uid") == "u1"]
+    assert (event["type"], event["note"], event["series"]["count"]) == ("Warning", "It is there.", 3)

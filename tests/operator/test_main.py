@@ -24,7 +24,7 @@ TOY = Path(__file__).resolve().parents[1] / "toy_operator.py"
 class Operator:
     """One replica."""
 
-    def __init__(self, kubeconfig: Path, name: str, log: Path) -> None:
+    def __init__(self, kubeconfig: Path, name: str, log: Path, **more: str) -> None:
         (self.port,) = apiserver.free_ports(1)
         self.log = log
         environment = {
@@ -37,6 +37,7 @@ class Operator:
             "SLIPWAY_TRITON_IMAGE": "registry.test/triton:1",
             "SLIPWAY_HEALTH_PORT": str(self.port),
             "SLIPWAY_RELIST_SECONDS": "3600",
+            **more,
         }
         with log.open("wb") as out:
             self.process = subprocess.Popen(
@@ -66,7 +67,7 @@ class Api:
         self.custom = client.CustomObjectsApi(made)
         self.leases = client.CoordinationV1Api(made)
 
-    def create_model(self, name: str, *aliases: str) -> None:
+    def create_model(self, name: str, *aliases: str, namespace: str = NAMESPACE) -> None:
         spec = {"aliases": [{"name": alias, "latest": {}} for alias in aliases]}
         body = {
             "apiVersion": "slipway.dev/v1alpha1",
@@ -74,7 +75,7 @@ class Api:
             "metadata": {"name": name},
             "spec": spec,
         }
-        self.custom.create_namespaced_custom_object("slipway.dev", "v1alpha1", NAMESPACE, "models", body)
+        self.custom.create_namespaced_custom_object("slipway.dev", "v1alpha1", namespace, "models", body)
 
     def model(self, name: str) -> Any:
         found: Any = self.custom.get_namespaced_custom_object(
@@ -91,9 +92,9 @@ class Api:
     def delete_model(self, name: str) -> None:
         self.custom.delete_namespaced_custom_object("slipway.dev", "v1alpha1", NAMESPACE, "models", name)
 
-    def config_map(self, name: str) -> dict[str, str] | None:
+    def config_map(self, name: str, namespace: str = NAMESPACE) -> dict[str, str] | None:
         try:
-            return self.core.read_namespaced_config_map(name, NAMESPACE).data or {}
+            return self.core.read_namespaced_config_map(name, namespace).data or {}
         except client.ApiException as error:
             if error.status != 404:
                 raise
@@ -115,18 +116,18 @@ def api(real_api: Path) -> Iterator[Api]:
 
 
 @pytest.fixture
-def start(real_api: Path, api: Api, tmp_path: Path) -> Iterator[Callable[[str], Operator]]:
+def start(real_api: Path, api: Api, tmp_path: Path) -> Iterator[Callable[..., Operator]]:
     """Starts a replica, with a Pod of its name to be labelled; all are gone at the end."""
     with ExitStack() as ending:
 
-        def replica(name: str) -> Operator:
+        def replica(name: str, **more: str) -> Operator:
             body: Any = {
                 "metadata": {"name": name, "labels": {"slipway.dev/leader": "true"}},
                 "spec": {"containers": [{"name": "main", "image": "registry.test/operator:1"}]},
             }
             api.core.create_namespaced_pod(NAMESPACE, body)
             ending.callback(api.core.delete_namespaced_pod, name, NAMESPACE, grace_period_seconds=0)
-            operator = Operator(real_api, name, tmp_path / f"{name}.log")
+            operator = Operator(real_api, name, tmp_path / f"{name}.log", **more)
             ending.callback(operator.process.wait)
             ending.callback(operator.process.kill)
             return operator
@@ -146,7 +147,7 @@ def wait_until(holds: Callable[[], Any], within: float, about: Operator) -> floa
 
 
 def test_it_makes_and_keeps_what_a_model_states_and_ends_in_order(
-    start: Callable[[str], Operator], api: Api
+    start: Callable[..., Operator], api: Api
 ) -> None:
     operator = start("alone")
     api.create_model("kept", "candidate")
@@ -189,7 +190,7 @@ def test_it_makes_and_keeps_what_a_model_states_and_ends_in_order(
 
 
 def test_a_standby_takes_over_from_one_that_ends_and_from_one_that_is_killed(
-    start: Callable[[str], Operator], api: Api
+    start: Callable[..., Operator], api: Api
 ) -> None:
     first = start("first")
     wait_until(lambda: first.get("/readyz") == (200, "ok, leading"), 30, first)
@@ -209,7 +210,7 @@ def test_a_standby_takes_over_from_one_that_ends_and_from_one_that_is_killed(
     wait_until(lambda: api.config_map("later-aliases") == {"candidate": "yes"}, 5, third)
 
 
-def test_a_replica_whose_lease_is_taken_ends(start: Callable[[str], Operator], api: Api) -> None:
+def test_a_replica_whose_lease_is_taken_ends(start: Callable[..., Operator], api: Api) -> None:
     operator = start("robbed")
     wait_until(lambda: operator.get("/readyz") == (200, "ok, leading"), 45, operator)
     taken: Any = {"spec": {"holderIdentity": "somebody-else"}}
@@ -217,3 +218,15 @@ def test_a_replica_whose_lease_is_taken_ends(start: Callable[[str], Operator], a
     assert operator.process.wait(10) == 1
     assert "was taken from robbed" in operator.log.read_text()
     assert api.holder() == "somebody-else"
+
+
+def test_a_replica_told_so_works_in_its_namespaces_only(start: Callable[..., Operator], api: Api) -> None:
+    body: Any = {"metadata": {"name": "watched"}}
+    api.core.create_namespace(body)
+    operator = start("bounded", SLIPWAY_WATCH_NAMESPACES="watched")
+    wait_until(lambda: operator.get("/readyz") == (200, "ok, leading"), 45, operator)
+    api.create_model("outside", "candidate")
+    api.create_model("inside", "candidate", namespace="watched")
+    wait_until(lambda: api.config_map("inside-aliases", "watched"), 5, operator)
+    assert api.config_map("outside-aliases") is None
+    assert operator.stop() == 0
