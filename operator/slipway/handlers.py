@@ -42,7 +42,7 @@ class NoDiffBase(kopf.DiffBaseStorage):
 
 
 def settings() -> kopf.OperatorSettings:
-    """Each line answers a measured fault of the default (docs/adr: kopf is the event source)."""
+    """Each line answers a measured fault of the default (docs/adr/0001)."""
     found = kopf.OperatorSettings()
     found.scanning.disabled = True  # no watch of all CRDs and namespaces, no rights for it
     found.posting.enabled = False  # its Events aren't counted; ours are
