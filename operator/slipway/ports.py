@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 ANY = "0.0.0.0"
 CERTIFICATES_SECONDS = 24 * 3600.0
 RETRY_SECONDS = 60.0
+TOGETHER_SECONDS = 0.02
 KIND = "ModelDeployment"
 
 
@@ -89,6 +90,8 @@ class Ports:
     async def _routing(self) -> None:
         while True:
             await self._changed.wait()
+            # Pods that come together are one change: a rebuild costs tens of milliseconds with many deployments.
+            await asyncio.sleep(TOGETHER_SECONDS)
             self._changed.clear()
             self._route()
 
