@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import typer.main
 import yaml
+from kubernetes import client, config
 
 from slipway.api import KINDS, Reason
 from slipway.cli.__main__ import app
@@ -113,6 +114,23 @@ def test_every_manifest_shown_is_one_that_the_api_takes(manifest: dict[str, Any]
     assert manifest["apiVersion"] == "slipway.dev/v1alpha1"
     assert unknown(manifest, schema_of(manifest["kind"])) == []
     KINDS[manifest["kind"]].model_validate(manifest)
+
+
+@pytest.mark.parametrize("manifest", blocks())
+def test_every_manifest_shown_holds_the_rules_of_a_real_api_server(
+    manifest: dict[str, Any], real_api: Path
+) -> None:
+    with config.new_client_from_config(str(real_api)) as made:  # type: ignore[no-untyped-call]  # untyped
+        taken = client.CustomObjectsApi(made).create_namespaced_custom_object(
+            "slipway.dev",
+            "v1alpha1",
+            "default",
+            KINDS[manifest["kind"]].PLURAL,
+            {**manifest, "metadata": {**manifest["metadata"], "namespace": "default"}},
+            dry_run="All",
+            field_validation="Strict",
+        )
+    assert taken["metadata"]["name"] == manifest["metadata"]["name"]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
