@@ -120,6 +120,13 @@ def resolve(
         mean, std = options.get("mean") or [], options.get("std") or []
         if not mean:
             mean, std = _moments(train.inputs, tensor.shape, factor)
+        axis = channel_axis(tensor.shape)
+        channels = 1 if axis is None else tensor.shape[axis]
+        if not len(mean) == len(std) == channels:
+            raise InvalidConfig(
+                f"preprocessing[{number}].normalize has {len(mean)} means and {len(std)} stds; "
+                f"input {tensor.name} has {channels} channels."
+            )
         if any(not value for value in std):
             raise InvalidConfig(
                 f"preprocessing[{number}].normalize.std is {std}; a value that never varies has none."

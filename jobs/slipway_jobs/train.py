@@ -48,6 +48,7 @@ CURVE = 500
 
 
 def run(config: JobConfig, task: TrainTask, store: Store) -> TrainReport:
+    before = signal.getsignal(signal.SIGTERM)
     process = processes.join()
     run = None
     try:
@@ -63,6 +64,8 @@ def run(config: JobConfig, task: TrainTask, store: Store) -> TrainReport:
         return told.model_copy(update=found)
     finally:
         process.leave()
+        # Only now: a second SIGTERM (torchrun sends one when a peer left first) must not cut off the saving.
+        signal.signal(signal.SIGTERM, before)
 
 
 class Run:
@@ -78,6 +81,7 @@ class Run:
             )
         self.data = self._load()
         self.train = self.data.rows("train")
+        self.data.rows(task.evaluation_split)  # a split that is not there is told now, not after the training
         self.rows = len(self.train) + -len(self.train) % process.world
         self.steps_per_epoch = math.ceil(self.rows / self.told.batch_size)
         self.total_steps = self.steps_per_epoch * self.told.epochs
@@ -100,7 +104,7 @@ class Run:
         self.reporter = Reporter(task.progress if process.reports else None, config.owner)
 
     def complete(self) -> TrainReport:
-        before = signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGTERM, self._stop)
         self._resume()
         self._began = self._saved = self._spoke = time.monotonic()
         try:
@@ -112,7 +116,6 @@ class Run:
                 return self._report(seconds)
             return self._publish(seconds)
         finally:
-            signal.signal(signal.SIGTERM, before)
             self.reporter.close()
 
     def _load(self) -> Prepared:

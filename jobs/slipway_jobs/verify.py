@@ -84,6 +84,12 @@ def _examples(path: Path, signature: Signature, task: VerifyTask, store: Store) 
         raise Failure(
             "ExamplesUnreadable", f"{store.resolve(task.examples_uri)}: {str(error)[:300]}", ExitCode.DATA
         ) from error
+    if not kept.examples:
+        raise Failure(
+            "ExamplesUnreadable",
+            f"{store.resolve(task.examples_uri)} holds no example; add one, or remove the file.",
+            ExitCode.DATA,
+        )
     for number, example in enumerate(kept.examples, 1):
         answer = samples.outputs_of(running, samples.inputs_of(example), signature)
         said = difference(example, answer, TOLERANCE)

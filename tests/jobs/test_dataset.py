@@ -109,6 +109,10 @@ def test_a_changed_copy_is_refused(tasks: Any, root: Path, tmp_path: Path) -> No
             r"preprocessing\[0\] is blur; allowed is one of scale and normalize",
         ),
         ({"preprocessing": [{"normalize": {"mean": [1]}}]}, "set both mean and std, or neither"),
+        (
+            {"preprocessing": [{"normalize": {"mean": [1, 2, 3], "std": [1, 2, 3]}}]},
+            "has 3 means and 3 stds; input image has 1 channels",
+        ),
         ({"split": {"validationFraction": 0.6, "testFraction": 0.6}}, "must leave rows for train"),
     ],
 )

@@ -164,6 +164,14 @@ def test_a_loss_that_explodes_says_what_to_lower(tasks: Any) -> None:
     )
 
 
+def test_a_split_that_is_not_there_is_told_before_the_training(
+    tasks: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ended = tasks.run(tasks.train_task(tasks.prepare(), evaluationSplit="holdout"))
+    assert ended.message == "The dataset has no split holdout; it has train, validation, test."
+    assert "step" not in capfd.readouterr().out
+
+
 def test_an_unknown_augmentation_is_refused(tasks: Any) -> None:
     task = tasks.train_task(tasks.prepare())
     task["dataset"]["augmentation"] = [{"mixup": {}}]

@@ -63,6 +63,13 @@ def test_examples_that_are_there_are_replayed_not_replaced(tasks: Any, root: Pat
         tasks.run(task())
 
 
+def test_no_examples_are_no_examples(tasks: Any, root: Path) -> None:
+    model(root / "uploads/byo/model.onnx")
+    tasks.store.write("store://models/byo/examples.json", b'{"version":1,"examples":[]}')
+    with pytest.raises(Failure, match=r"byo/examples\.json holds no example; add one, or remove the file"):
+        tasks.run(task())
+
+
 def test_other_bytes_than_stated_are_not_loaded(tasks: Any, root: Path) -> None:
     path = model(root / "uploads/byo/model.onnx")
     with pytest.raises(Failure) as failure:
