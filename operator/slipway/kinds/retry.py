@@ -11,15 +11,28 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
+from slipway.api import Condition
 from slipway.api.units import duration
 from slipway.decision import Target
 from slipway.kinds.attempts import Attempt
 
 FINAL = ("UserError", "Data", "Deadline")
 UNCOUNTED = ("Preempted", "Store")
+REFUSALS = ("NameTaken", "ChildInvalid", "ChildForbidden")
+"""Reasons that the engine gives to Reconciling or Stalled."""
 FIRST_DELAY = 5.0
 LONGEST_DELAY = 300.0
+
+
+class Remembering(Protocol):
+    """The status of a kind with attempts."""
+
+    @property
+    def attempt(self) -> int | None: ...
+    @property
+    def conditions(self) -> list[Condition]: ...
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,13 @@ def counted(attempts: Sequence[Attempt], restarts: int = 0) -> int:
     """Failures that count towards the restarts allowed."""
     seen = sum(a.failure is not None and a.failure.class_ not in UNCOUNTED for a in attempts)
     return max(seen, restarts)
+
+
+def remembered(status: Remembering) -> int:
+    """The last attempt that status knows to have been made, also where its Job is gone by now. One whose Job or
+    ConfigMap the engine could not create (the name is taken, the API server refuses it) was not."""
+    refused = any(c.status == "True" and c.reason in REFUSALS for c in status.conditions)
+    return (status.attempt or 0) - (1 if refused and status.attempt else 0)
 
 
 def delay_after(tries: int) -> float:

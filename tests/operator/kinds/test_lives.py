@@ -122,13 +122,12 @@ MODEL_VERSION = (
 )
 MODEL = (
     create(make.model(spec={"aliases": [{"name": "candidate", "latest": {}}], "retention": {"keep": 1}})),
-    *TRAINED,
+    create(make.model_version(RUN)),
     finish(f"{RUN}-verify-1", make.verify_report()),
-    create(make.training_run(BETTER)),
-    finish(f"{BETTER}-1", make.train_report(BETTER)),
+    create(make.model_version(BETTER)),
     finish(f"{BETTER}-verify-1", make.verify_report(BETTER)),
-    create(make.training_run("fashion-cnn-v3")),
-    finish("fashion-cnn-v3-1", make.train_report("fashion-cnn-v3")),
+    wait(60),
+    create(make.model_version("fashion-cnn-v3")),
     finish("fashion-cnn-v3-verify-1", make.verify_report("fashion-cnn-v3")),
 )
 LIVES = {
@@ -167,6 +166,22 @@ def test_a_dataset_ends_with_its_newest_content_and_only_the_jobs_of_that() -> N
     cluster = run(new_cluster, DATASET)
     assert status(cluster, "Dataset", "fashion-mnist")["digest"] == make.SMALL_DIGEST
     assert [job["metadata"]["name"] for job in cluster.list("Job")] == [prepare_job(**SEED_1)]
+
+
+def test_a_run_made_anew_waits_until_the_jobs_of_the_old_one_are_gone() -> None:
+    cluster = run(new_cluster, (*PREPARED, create(make.training_run())))
+    cluster.delete("TrainingRun", make.NAMESPACE, RUN)
+    cluster.create(make.training_run())
+    # The garbage collector of a real cluster takes a while: the old Job is still there when the new run begins.
+    cluster.store.collect_garbage = lambda: None  # it comes late
+    cluster.settle()
+    waiting = status(cluster, "TrainingRun", RUN)
+    assert "Waiting until ConfigMap fashion-cnn-v1-1 is gone" in waiting["summary"]
+    del cluster.store.collect_garbage
+    cluster.settle()
+    cluster.advance(60)
+    assert status(cluster, "TrainingRun", RUN)["attempt"] == 1
+    assert [job["metadata"]["name"] for job in cluster.list("Job")] == [f"{RUN}-1", prepare_job()]
 
 
 def test_a_version_outlives_the_run_that_made_it() -> None:

@@ -76,7 +76,7 @@ def _rest(world: World) -> Decision:
 def _begin(world: World) -> Decision:
     if isinstance(world.inputs, Missing):
         return Decision(status=say.waiting(world, world.inputs).dump())
-    return _attempt(world, (world.status.attempt or 0) + 1, world.inputs)
+    return _attempt(world, retry.remembered(world.status) + 1, world.inputs)
 
 
 def _attempt(world: World, number: int, inputs: Inputs) -> Decision:
@@ -110,7 +110,7 @@ def _under_way(world: World, last: Attempt) -> Decision:
 def _after_failure(world: World, last: Attempt) -> Decision:
     failure = last.failure
     assert failure is not None
-    following = retry.following(world.attempts, most=RESTARTS, last=world.status.attempt or 0)
+    following = retry.following(world.attempts, most=RESTARTS, last=retry.remembered(world.status))
     if following is None:
         return _fail(world, failure.reason, say.cause(world, last))
     wait = following.due_in(world.now)

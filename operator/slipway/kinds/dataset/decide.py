@@ -78,7 +78,7 @@ def _tried(world: World) -> int:
         "Pending",
         "Running",
     )
-    return (world.status.attempt or 0) if under_way else 0
+    return retry.remembered(world.status) if under_way else 0
 
 
 def _prepare(world: World, attempt: int) -> Decision:
@@ -107,8 +107,7 @@ def _under_way(world: World, last: Attempt) -> Decision:
 def _after_failure(world: World, last: Attempt) -> Decision:
     failure = last.failure
     assert failure is not None
-    tried = world.status.attempt if world.status.observed_generation == world.generation else 0
-    following = retry.following(world.attempts, most=RESTARTS, last=tried or 0)
+    following = retry.following(world.attempts, most=RESTARTS, last=_tried(world))
     if following is None:
         return _fail(world, last, failure.reason, _cause(world, last))
     wait = following.due_in(world.now)

@@ -49,7 +49,7 @@ def decide(world: World) -> Decision:
     if world.status.phase in ENDS:
         return _keep(world)
     if not world.attempts:
-        return _verify(world, 1 + (world.status.attempt or 0))
+        return _verify(world, retry.remembered(world.status) + 1)
     last = world.attempts[-1]
     if last.under_way:
         return _wait(world, last)
@@ -106,7 +106,7 @@ def _wait(world: World, last: Attempt) -> Decision:
 def _failed(world: World, last: Attempt) -> Decision:
     failure = last.failure
     assert failure is not None
-    following = retry.following(world.attempts, most=RESTARTS, last=world.status.attempt or 0)
+    following = retry.following(world.attempts, most=RESTARTS, last=retry.remembered(world.status))
     if following is None:
         return _fail(world, last, failure)
     wait = following.due_in(world.now)

@@ -95,7 +95,7 @@ def _begin(world: World) -> Decision:
         return Decision(status=say.suspended(world, None).dump(), events=_turned(world, "Suspended"))
     if isinstance(world.dataset, Missing):
         return Decision(status=say.waiting(world, world.dataset).dump())
-    return _attempt(world, (world.status.attempt or 0) + 1, world.dataset)
+    return _attempt(world, retry.remembered(world.status) + 1, world.dataset)
 
 
 def _attempt(world: World, number: int, dataset: DatasetInput) -> Decision:
@@ -165,7 +165,7 @@ def _after_failure(world: World, last: Attempt) -> Decision:
         world.attempts,
         most=world.run.spec.failure_policy.max_restarts,
         restarts=status.restarts or 0,
-        last=status.attempt or 0,
+        last=retry.remembered(status),
     )
     if following is None:
         return _fail(world, ended.of(failure))
