@@ -19,7 +19,7 @@ demo:  ## from a bare machine to a model in canary traffic, and watch it happen
 test:  ## every test there is, unit to end to end
 	@python3 e2e/setup.py
 	@$(MAKE) --no-print-directory check
-	@$(PYTHON) -m pytest tests e2e
+	@$(PYTHON) -m pytest tests images/tests e2e
 
 test-unit: .venv  ## tests without a cluster
 	@$(PYTHON) -m pytest tests
