@@ -55,6 +55,8 @@ class Candidates:
     model: api.Model | None = None
     names: tuple[str, ...] = ()
     """All of the kind that wasn't found."""
+    maker: str | None = None
+    """The run or job that makes the version that wasn't found, e.g. TrainingRun fashion-cnn-v1 (Running)."""
     newest: api.ModelVersion | None = None
     """Newest version of the Model, to be named where its alias is empty."""
 
@@ -68,10 +70,12 @@ def resolve(
         if missing is not None:
             return missing
     elif version_ref is not None and found.version is None:
-        suggestion = words.there_is("ModelVersion", version_ref.name, found.names)
-        return Missing(
-            Reason.MODEL_VERSION_NOT_FOUND, f"Waiting for ModelVersion {version_ref.name}.{suggestion}"
-        )
+        name = version_ref.name
+        if found.maker is not None:
+            said = f"Waiting for ModelVersion {name}, which {found.maker} makes."
+        else:
+            said = f"Waiting for ModelVersion {name}.{words.there_is('ModelVersion', name, found.names)}"
+        return Missing(Reason.MODEL_VERSION_NOT_FOUND, said)
     version = found.version
     if version is None:
         return Missing(Reason.INVALID_SPEC, "Set exactly one of modelRef and modelVersionRef.")

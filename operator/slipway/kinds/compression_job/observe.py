@@ -14,6 +14,8 @@ from slipway.kinds.compression_job.decide import World
 from slipway.kinds.compression_job.inputs import Inputs
 from slipway.kinds.datasets import Missing
 
+MAKERS = ("TrainingRun", "CompressionJob")
+
 
 def observe(view: View, key: Key) -> World | None:
     job = lookup.read(view.objects, api.CompressionJob, key.namespace, key.name)
@@ -36,7 +38,8 @@ def references(job: api.CompressionJob) -> Iterable[Key]:
     namespace, spec, status = job.metadata.namespace, job.spec, job.status
     yield Key("ModelVersion", namespace, job.metadata.name)
     if spec.model_version_ref is not None:
-        yield Key("ModelVersion", namespace, spec.model_version_ref.name)
+        for kind in ("ModelVersion", *MAKERS):
+            yield Key(kind, namespace, spec.model_version_ref.name)
     if spec.model_ref is not None:
         # Its versions are of no interest until the alias points to one, and then the Model changes.
         yield Key("Model", namespace, spec.model_ref.name)
@@ -80,7 +83,8 @@ def _source(objects: Objects, job: api.CompressionJob) -> api.ModelVersion | Mis
 
 def _by_name(objects: Objects, namespace: str, name: str) -> versions.Candidates:
     found = lookup.other(objects, api.ModelVersion, namespace, name)
-    return versions.Candidates(found, names=lookup.names(objects, api.ModelVersion, namespace))
+    names = lookup.names(objects, api.ModelVersion, namespace)
+    return versions.Candidates(found, names=names, maker=_maker(objects, namespace, name))
 
 
 def by_alias(objects: Objects, namespace: str, reference: ModelRef) -> versions.Candidates:
@@ -91,6 +95,15 @@ def by_alias(objects: Objects, namespace: str, reference: ModelRef) -> versions.
     version = lookup.other(objects, api.ModelVersion, namespace, name) if name is not None else None
     newest = None if version is not None else _newest(objects, namespace, reference.name)
     return versions.Candidates(version, model=model, newest=newest)
+
+
+def _maker(objects: Objects, namespace: str, name: str) -> str | None:
+    """A version has the name of what makes it."""
+    for kind in MAKERS:
+        manifest = objects.get(kind, namespace, name)
+        if manifest is not None:
+            return f"{kind} {name} ({(manifest.get('status') or {}).get('phase') or 'Pending'})"
+    return None
 
 
 def _newest(objects: Objects, namespace: str, model: str) -> api.ModelVersion | None:

@@ -9,27 +9,22 @@ from slipway.api import ModelVersion
 from slipway.api.gates import GateResult
 from slipway.api.meta import EvaluationResult, NamedDigest, ObjectRef
 from slipway.api.reasons import Reason
-from slipway.api.training_run import Failure, RunCheckpoint, RunInputs, RunProgress, TrainingRunStatus
+from slipway.api.training_run import Failure, RunInputs, RunProgress, TrainingRunStatus
 from slipway.api.units import duration
 from slipway.conditions import State, Work
 from slipway.contract.config import DatasetInput
-from slipway.contract.report import Progress, TrainReport
+from slipway.contract.report import TrainReport
 from slipway.kinds import attempts, retry, words
 from slipway.kinds.attempts import Attempt
 from slipway.kinds.datasets import Missing
 from slipway.kinds.statuses import changed
-from slipway.kinds.training_run import clock
+from slipway.kinds.training_run import clock, progress
 from slipway.kinds.training_run import ended as endings
 from slipway.kinds.training_run.ended import Ended
 
 if TYPE_CHECKING:
     from slipway.kinds.training_run.decide import World
 
-PROGRESS_EVERY = 15.0
-"""Seconds between two writes of progress."""
-
-MOST_METRICS = 64
-"""As many as a status takes; the progress port takes more."""
 
 Phase = Literal["Pending", "Running", "Suspended", "Succeeded", "Rejected", "Failed"]
 NOT_EVALUATED = State("GatesPassed", "Unknown", Reason.NOT_EVALUATED)
@@ -104,19 +99,19 @@ def running(world: "World", last: Attempt) -> tuple[TrainingRunStatus, float | N
         return _working(world, "Running", Reason.TRAINING, "Loading data.", attempt=last.number), None
     known = status.progress
     if known is not None and same:
-        age = _seconds_between(known, told)
+        age = progress.seconds_between(known, told)
         if age == 0:
             return _as_told(world), None
-        if age is not None and 0 < age < PROGRESS_EVERY:
-            return _as_told(world), PROGRESS_EVERY - age
-    step = _step(told)
-    result = _validation(told)
+        if age is not None and 0 < age < progress.EVERY:
+            return _as_told(world), progress.EVERY - age
+    step = progress.step(told)
+    result = progress.result(told)
     found = _working(world, "Running", Reason.TRAINING, step, attempt=last.number)
     changes = {
-        "summary": _epoch(told),
+        "summary": progress.sentence(told),
         "result": result or status.result,
-        "progress": _progress(told),
-        "checkpoint": _checkpoint(told) or status.checkpoint,
+        "progress": progress.as_status(told),
+        "checkpoint": progress.checkpoint(told) or status.checkpoint,
         "failure": None,
     }
     return changed(found, changes), None
@@ -189,14 +184,14 @@ def ended(world: "World", version: ModelVersion) -> TrainingRunStatus:
         work="Done" if good else "Stalled",
         attempt=last.number if last is not None else None,
     )
-    progress = world.status.progress or RunProgress()
-    steps = {"step": progress.total_steps} if progress.total_steps is not None else {}
+    known = world.status.progress or RunProgress()
+    steps = {"step": known.total_steps} if known.total_steps is not None else {}
     changes: dict[str, Any] = {
         "start_time": start,
         "completion_time": completion,
         "result": words.headline(metrics),
         "model_version_ref": ObjectRef(name=name),
-        "progress": progress.model_copy(update={**steps, "percent": 100, "remaining": None}),
+        "progress": known.model_copy(update={**steps, "percent": 100, "remaining": None}),
         "gates": spec.gates,
         "evaluation": _evaluation_of_version(version),
         "failure": None,
@@ -331,57 +326,6 @@ def _failure(ended: Ended) -> Failure:
         time=ended.time,
         log_tail=ended.log_tail,
     )
-
-
-def _progress(told: Progress) -> RunProgress:
-    return RunProgress(
-        percent=told.percent,
-        step=told.step,
-        total_steps=told.total_steps,
-        remaining=duration(round(told.remaining_seconds)) if told.remaining_seconds is not None else None,
-        metrics=dict(list(told.metrics.items())[:MOST_METRICS]),
-        last_update_time=told.time,
-    )
-
-
-def _checkpoint(told: Progress) -> RunCheckpoint | None:
-    return RunCheckpoint.model_validate(told.checkpoint.model_dump()) if told.checkpoint is not None else None
-
-
-def _seconds_between(known: RunProgress, told: Progress) -> float | None:
-    new = _progress(told).last_update_time
-    if known.last_update_time is None or new is None:
-        return None
-    return (new - known.last_update_time) / timedelta(seconds=1)
-
-
-def _step(told: Progress) -> str:
-    if told.step is None:
-        return "Training."
-    return (
-        f"Step {told.step} of {told.total_steps}." if told.total_steps is not None else f"Step {told.step}."
-    )
-
-
-def _epoch(told: Progress) -> str:
-    """Epoch 2 of 2, 61 %, about 22s left; validation accuracy 0.8871."""
-    parts = []
-    if told.epoch is not None:
-        parts.append(
-            f"Epoch {told.epoch} of {told.epochs}" if told.epochs is not None else f"Epoch {told.epoch}"
-        )
-    if told.percent is not None:
-        parts.append(f"{told.percent} %")
-    if told.remaining_seconds is not None:
-        parts.append(f"about {duration(round(told.remaining_seconds))} left")
-    figure = told.metrics.get("validation_accuracy")
-    shown = f"; validation accuracy {gates.figure('accuracy', figure)}" if figure is not None else ""
-    return f"{', '.join(parts) or 'Training'}{shown}."
-
-
-def _validation(told: Progress) -> str | None:
-    figure = told.metrics.get("validation_accuracy")
-    return f"accuracy {gates.figure('accuracy', figure)}" if figure is not None else None
 
 
 def _evaluation_of_report(report: TrainReport) -> EvaluationResult | None:

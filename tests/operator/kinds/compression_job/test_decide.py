@@ -54,6 +54,13 @@ def test_a_source_that_is_not_there_is_waited_for_by_name() -> None:
     )
 
 
+def test_a_source_that_a_run_is_about_to_make_is_told_with_it() -> None:
+    run = make.training_run(status={"observedGeneration": 1, "phase": "Running"})
+    assert make.told(make.decide(JOB, run, make.ready_version("fashion-cnn-v3")), "InputsReady")[2] == (
+        "Waiting for ModelVersion fashion-cnn-v1, which TrainingRun fashion-cnn-v1 (Running) makes."
+    )
+
+
 def test_a_source_that_was_rejected_is_never_compressed() -> None:
     decision = make.decide(JOB, make.ready_version("fashion-cnn-v1", phase="Rejected"))
     assert make.told(decision, "InputsReady")[:2] == ("False", "ModelVersionUnusable")
