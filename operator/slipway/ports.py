@@ -22,7 +22,7 @@ from slipway.cache import Change
 from slipway.decision import Key
 from slipway.manifests import MANAGED, REVISION
 from slipway.router import plan, resources
-from slipway.router.route import Route
+from slipway.router.route import permit
 from slipway.router.traffic import SelfTest
 from slipway.services import Runtime
 
@@ -98,20 +98,13 @@ class Ports:
     def _route(self) -> None:
         objects = self._engine.cache
         domain = self._settings.platform.cluster_domain
-        routes = plan.routes(objects.list(KIND), objects.list("Pod"), domain)
-        routes = tuple(self._allowed(route) for route in routes)
+        wanted = plan.routes(objects.list(KIND), objects.list("Pod"), domain)
+        routes, refused = permit(wanted, self._settings.router_hosts)
         built = resources.build(routes)
+        built = replace(built, conflicts={**built.conflicts, **refused})
         self._ads.update(built)
         if self._stats is not None:
             self._stats.update(routes, built)
-
-    def _allowed(self, route: Route) -> Route:
-        """Without the hosts that the installation doesn't let its namespace have."""
-        suffixes = self._settings.router_hosts.get(route.namespace, ())
-        hosts = tuple(
-            host for host in route.hosts if any(host == s or host.endswith(f".{s}") for s in suffixes)
-        )
-        return route if hosts == route.hosts else replace(route, hosts=hosts)
 
     # --- what routers say ---
 

@@ -193,5 +193,3 @@ class ModelDeploymentStatus(Status):
     """How many replicas there are, and why."""
     history: Annotated[list[HistoryEntry], capped(10), Field(max_length=10, json_schema_extra=ATOMIC)] = []
     """Rollouts that have ended, newest first."""
-    handled_requests: Annotated[dict[Name, Annotated[str, Field(max_length=256)]], Field(max_length=8)] = {}
-    """Per asking annotation (promote, abort, retry) the value that was acted on last."""

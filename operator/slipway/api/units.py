@@ -173,10 +173,8 @@ Word = Annotated[str, Field(min_length=1, max_length=128)]
 """A name that isn't an object's: a class, a metric, a tensor, a CPU."""
 Uri = Annotated[str, Field(min_length=1, max_length=1024)]
 """Where bytes are."""
-StorageUri = Annotated[
-    str, Field(min_length=1, max_length=1024, pattern=r"^(s3|gs|az|https|hf|pvc|store)://[^\s]+$")
-]
-"""s3://, gs://, az://, https://, hf://, pvc:// or store://PATH, a path in the namespace's own store."""
+StorageUri = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^(s3|https|store)://[^\s]+$")]
+"""s3://, https:// or store://PATH, a path in the namespace's own store. Others come with their drivers."""
 Digest = Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
 """sha256: and 64 hex digits."""
 Sentence = Annotated[str, _clipped(1024), Field(max_length=1024)]

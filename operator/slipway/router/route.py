@@ -1,13 +1,15 @@
 """What is to be routed, as values, and who may have which host."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from slipway.router.traffic import HostConflict
 
 ROUTER = "router"
 """Holder of hosts that no deployment can have."""
+NOBODY = ""
+"""Holder of a host that the namespace may not have."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,21 @@ class Route:
     def own_domains(self) -> tuple[str, ...]:
         host = f"{self.name}.{self.namespace}"
         return (host, f"{host}.svc", f"{host}.svc.{self.cluster_domain}")
+
+
+def permit(
+    routes: Iterable[Route], suffixes: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[Route, ...], dict[str, tuple[HostConflict, ...]]]:
+    """(routes without the hosts their namespace may not have, those hosts by deployment key)."""
+    kept, refused = [], {}
+    for route in routes:
+        own = suffixes.get(route.namespace, ())
+        denied = tuple(h for h in route.hosts if not any(h == s or h.endswith(f".{s}") for s in own))
+        if denied:
+            refused[route.key] = tuple(HostConflict(host, NOBODY) for host in denied)
+            route = replace(route, hosts=tuple(host for host in route.hosts if host not in denied))
+        kept.append(route)
+    return tuple(kept), refused
 
 
 def settle_hosts(

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from envoys import CREATED
-from slipway.router.route import Route, settle_hosts
+from slipway.router.route import NOBODY, Route, permit, settle_hosts
 from slipway.router.traffic import HostConflict
 
 
@@ -41,3 +41,12 @@ def test_no_domain_is_given_twice() -> None:
     domains, _ = settle_hosts([routes[0], replace(routes[1], created=CREATED + timedelta(days=1))])
     given = [domain for names in domains.values() for domain in names]
     assert len(given) == len(set(given))
+
+
+def test_a_host_that_the_namespace_may_not_have_is_left_out_and_named() -> None:
+    wanted = route("fashion", "fashion.example.com", "other.org", "badexample.com")
+    kept, refused = permit([wanted], {"demo": ("example.com",)})
+    assert kept[0].hosts == ("fashion.example.com",)
+    assert refused == {
+        "demo/fashion": (HostConflict("other.org", NOBODY), HostConflict("badexample.com", NOBODY))
+    }

@@ -9,6 +9,7 @@ from slipway.kinds.model_deployment import figures
 from slipway.kinds.model_deployment.sizes import Sizes
 from slipway.kinds.model_deployment.world import PIN, Arm, Run, Waiting, World
 from slipway.rollout import plan, steps
+from slipway.router.route import NOBODY
 
 
 class Standing(NamedTuple):
@@ -53,7 +54,12 @@ def traffic_verified(world: World, run: Run) -> State:
     if not traffic.routers:
         return State(name, "Unknown", Reason.ROUTER_UNAVAILABLE, "No router is connected.")
     if conflicts := traffic.conflicts.get(world.key):
-        said = f"{conflicts[0].host} is held by ModelDeployment {conflicts[0].holder}; it is left out here."
+        host, holder = conflicts[0].host, conflicts[0].holder
+        if holder == NOBODY:
+            namespace = world.deployment.metadata.namespace
+            said = f"{host} is left out: the chart's router.hosts doesn't let namespace {namespace} have it."
+            return State(name, "False", Reason.HOST_NOT_ALLOWED, said)
+        said = f"{host} is held by ModelDeployment {holder}; it is left out here."
         return State(name, "False", Reason.HOST_CONFLICT, said)
     if run.stable is None:
         return State(name, "Unknown", Reason.NO_TRAFFIC, "Nothing serves yet.")
