@@ -33,6 +33,7 @@ class Step:
 
 STEPS = (
     Step("python", "Python environment", ("e2e/python-environment",), "1 min; 1s"),
+    Step("data", "Sample data", ("e2e/sample-data",), "20s; 1s"),
     Step("binaries", "Kubernetes, etcd, containerd", ("e2e/cluster/slipway-cluster", "build"), "12 min; 1s"),
     Step("images", "Container images", ("images/build",), "8 min; 5s"),
     Step("cluster", "Cluster", ("e2e/cluster/slipway-cluster", "up"), "20s"),
