@@ -212,8 +212,8 @@ def _facts(
     )
     said = f"{canary.ready} of {needed} replicas of {canary.name} are ready."
     test = traffic.self_tests.get(f"{world.key}/{canary.name}")
-    if test is not None and test.time < position.started:
-        test = None  # of an earlier try
+    if test is not None and not test.passed and test.time < position.started:
+        test = None  # of an earlier try; right answers stay right, since a revision never changes
     rollout = world.deployment.spec.rollout
     return steps.Facts(
         now=world.now,
@@ -298,13 +298,12 @@ def _retired(world: World, run: Run) -> list[Target]:
 
 
 def _drained(world: World, run: Run) -> bool:
-    """Every router has the weights of now, since long enough. Without any router nobody sends anything."""
+    """Every router has had the weights of now for long enough."""
     if run.ended is not None:
         return False
-    if not world.traffic.routers and run.stable is None:
-        return True
-    weights = run.weights
-    if not _acknowledged(world, weights):
+    if run.stable is None:
+        return True  # nothing ever had a weight
+    if not _acknowledged(world, run.weights):
         return False
     since = world.traffic.acked_at.get(world.key)
     return since is not None and (world.now - since).total_seconds() >= DRAIN_SECONDS

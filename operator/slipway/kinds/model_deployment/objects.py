@@ -87,7 +87,7 @@ class Outcome:
                 return None
         try:
             completed = datetime.fromisoformat(annotations[f"{OUTCOME}-time"])
-            started = datetime.fromisoformat(annotations[f"{OUTCOME}-started"])
+            started = datetime.fromisoformat(annotations.get(f"{OUTCOME}-started", completed.isoformat()))
             reason = REASONS[annotations[f"{OUTCOME}-reason"]]
         except (KeyError, ValueError):
             # Edited by hand: counted as no outcome, so the revision is tried anew rather than trusted.
