@@ -4,6 +4,7 @@ PYTHON := .venv/bin/python
 BOOTSTRAP := $(PYTHON) -m slipway.router.bootstrap --ads-host ADS_HOST
 CACHE := $(or $(SLIPWAY_CACHE),$(HOME)/.cache/slipway)
 CLUSTER_NAME ?= slipway
+export PATH := $(CACHE)/uv/bin:$(PATH)
 export KUBECONFIG ?= $(CACHE)/clusters/$(CLUSTER_NAME)/kubeconfig
 
 .DEFAULT_GOAL := help

@@ -79,7 +79,9 @@ def run(title: str, step: Step) -> bool:
         print(f"{title} (usually {step.usually}) ...", flush=True)
     began = time.monotonic()
     with log.open("wb") as output:
-        process = subprocess.Popen(step.command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            step.command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment()
+        )
         try:
             while process.poll() is None:
                 if terminal:
@@ -100,6 +102,11 @@ def run(title: str, step: Step) -> bool:
     print("\n".join(f"    {line}" for line in lines(log)[-TAIL:]))
     print("\nRun the same command again to resume: finished steps are skipped.")
     return False
+
+
+def environment() -> dict[str, str]:
+    """With the uv that the first step brings."""
+    return {**os.environ, "PATH": f"{CACHE / 'uv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
 
 def show(text: str) -> None:
