@@ -64,6 +64,8 @@ def done(
 ) -> tuple[StepStatus, ...]:
     """The steps done with, once a move has led from `before` to `after`."""
     position = before.position
+    if position.outcome:
+        return before.steps
     failed = after.outcome == "RolledBack" and after.reason in FAILURES.values()
     left = after.step != position.step or bool(after.outcome)
     step = way.steps[position.step] if position.step < len(way.steps) else None
@@ -73,10 +75,15 @@ def done(
         found = (*found, _pause(step, word, position).model_copy(update={"completion_time": _end(after)}))
     at_weight = isinstance(step, plan.SetWeight) and position.weight == step.weight
     if position.weight and ((left and at_weight) or failed):
-        # Evidence goes on after the step's verdict; where it ends in a Fail, that is what the step came to.
-        kept = tuple(shown for shown in found if shown.set_weight != position.weight)
-        found = (*kept, _weight(deployment, position, after, verdicts))
+        found = _with(found, _weight(deployment, position, after, verdicts))
     return found
+
+
+def _with(found: tuple[StepStatus, ...], weight: StepStatus) -> tuple[StepStatus, ...]:
+    """Evidence goes on after a weight's verdict; where it ends in a Fail, that is what the weight came to."""
+    if any(shown.set_weight == weight.set_weight for shown in found):
+        return tuple(weight if shown.set_weight == weight.set_weight else shown for shown in found)
+    return (*found, weight)
 
 
 def _weight(

@@ -53,7 +53,9 @@ def test_the_first_revision_takes_over_after_its_self_test() -> None:
 def test_a_first_revision_with_wrong_answers_gets_nothing_and_stays_rejected() -> None:
     cluster = Serving()
     cluster.add_version("v1")
-    cluster.script["v1"] = Script(self_test="answers example 2 with class Bag, recorded Shirt; it gets no traffic.")
+    cluster.script["v1"] = Script(
+        self_test="answers example 2 with class Bag, recorded Shirt; it gets no traffic."
+    )
     cluster.deploy("v1", **CANARY)
     cluster.until("Degraded")
     said = f"{cluster.revision('v1')} answers example 2 with class Bag, recorded Shirt; it gets no traffic."
@@ -92,7 +94,9 @@ def test_what_is_on_trial_is_told_with_its_evidence() -> None:
     cluster.serve("v2")
     cluster.tick(40)
     status = cluster.status
-    assert status["summary"].startswith("Canary v2 takes 20 % (step 1 of 2): errors within 0.01 of stable; slow")
+    assert status["summary"].startswith(
+        "Canary v2 takes 20 % (step 1 of 2): errors within 0.01 of stable; slow"
+    )
     assert (status["rollout"]["step"], status["rollout"]["totalSteps"]) == (1, 2)
     metric = status["rollout"]["steps"][0]["metrics"][1]
     assert metric["samplesNeeded"] > 0
@@ -124,7 +128,10 @@ def test_a_version_that_fails_requests_is_rolled_back_by_errors() -> None:
     cluster.serve("v3")
     cluster.until("Degraded")
     assert cluster.outcomes[-1] == ("v3", "RolledBack", "ErrorRateIncreased")
-    assert "40 % of its requests failed, of stable's 0 %. Name another version, or: kubectl" in cluster.status["summary"]
+    assert (
+        "40 % of its requests failed, of stable's 0 %. Name another version, or: kubectl"
+        in cluster.status["summary"]
+    )
 
 
 @pytest.mark.parametrize("lost", ["nothing", "operator", "rollout", "status", "rollout and status"])
@@ -144,7 +151,10 @@ def test_a_rejected_revision_stays_rejected_whatever_is_lost(lost: str) -> None:
     if lost != "rollout and status":
         assert cluster.status["summary"] == summary
     else:  # the figures are gone with both, the reason isn't
-        assert "v3 was rolled back: slow_rate 0.31 against 0.0083. Name another version" in cluster.status["summary"]
+        assert (
+            "v3 was rolled back: slow_rate 0.31 against 0.0083. Name another version"
+            in cluster.status["summary"]
+        )
 
 
 def test_stable_stays_stable_when_status_and_rollout_are_lost() -> None:
@@ -275,7 +285,7 @@ def test_a_version_that_turns_bad_in_a_pause_is_rolled_back() -> None:
     cluster.script["v2"] = Script(errors=0.9)
     cluster.until("Degraded")
     shown = [(s.get("setWeight", "pause"), s["verdict"]) for s in cluster.status["rollout"]["steps"]]
-    assert shown == [("pause", "Continue"), (20, "Fail")]
+    assert shown == [(20, "Fail"), ("pause", "Continue")]
 
 
 def test_paused_holds_the_rollout_where_it_is() -> None:
@@ -353,7 +363,10 @@ def test_an_alias_is_followed_and_a_rejected_version_behind_it_stays_rejected() 
         cluster.set_status("Model", NAMESPACE, "fashion-cnn", {"observedGeneration": 1, "aliases": [state]})
 
     model = make.model()
-    model["status"] = {"observedGeneration": 1, "aliases": [{"name": "candidate", "message": "newest is v1 (Rejected)."}]}
+    model["status"] = {
+        "observedGeneration": 1,
+        "aliases": [{"name": "candidate", "message": "newest is v1 (Rejected)."}],
+    }
     cluster.put(model)
     cluster.create({**make.model_deployment(spec=CANARY), "status": {}})
     cluster.settle()
@@ -363,7 +376,11 @@ def test_an_alias_is_followed_and_a_rejected_version_behind_it_stays_rejected() 
     assert cluster.status["phase"] == "Pending"
     point("v1")
     cluster.until("Healthy")
-    assert cluster.condition("InputsReady") == ("True", "Resolved", "candidate of Model fashion-cnn is v1, Ready.")
+    assert cluster.condition("InputsReady") == (
+        "True",
+        "Resolved",
+        "candidate of Model fashion-cnn is v1, Ready.",
+    )
     point("v3")
     cluster.until("Degraded")
     assert cluster.status["summary"].endswith(
@@ -571,7 +588,10 @@ def test_deletion_writes_nothing() -> None:
     cluster = serving()
     world = cluster.world()
     metadata = world.deployment.metadata.model_copy(update={"deletion_timestamp": world.now})
-    assert decide(replace(world, deployment=world.deployment.model_copy(update={"metadata": metadata}))) == Decision()
+    assert (
+        decide(replace(world, deployment=world.deployment.model_copy(update={"metadata": metadata})))
+        == Decision()
+    )
 
 
 def test_old_records_are_kept_to_go_back_to_and_the_oldest_go() -> None:
