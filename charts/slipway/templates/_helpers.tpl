@@ -36,3 +36,20 @@ capabilities: {drop: [ALL]}
 {{- randAlphaNum 40 -}}
 {{- end -}}
 {{- end }}
+
+{{/* What a schema can't say. */}}
+{{- define "slipway.checks" -}}
+{{- if gt (len .Release.Name) 40 -}}
+{{- fail (printf "the release name %s has %d characters, names derived from it would be too long: take one of at most 40, such as slipway" .Release.Name (len .Release.Name)) -}}
+{{- end -}}
+{{- $seen := dict -}}
+{{- range .Values.namespaces -}}
+{{- if hasKey $seen .name -}}
+{{- fail (printf "namespaces lists %s twice: name each namespace once" .name) -}}
+{{- end -}}
+{{- $_ := set $seen .name true -}}
+{{- if and $.Values.operator.watchNamespaces (not (has .name $.Values.operator.watchNamespaces)) -}}
+{{- fail (printf "namespaces lists %s, which the operator wouldn't look at: add it to operator.watchNamespaces, or leave that empty for all" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
