@@ -224,7 +224,8 @@ class Serving(Cluster):
 
     def revision(self, version: str) -> str:
         records = self.list("ControllerRevision")
-        return next(r["metadata"]["name"] for r in records if r["data"]["model"]["name"] == version)
+        names = {r["data"]["model"]["name"]: str(r["metadata"]["name"]) for r in records}
+        return names[version]
 
     def replicas(self) -> dict[str, int]:
         """Asked for, by version."""

@@ -34,6 +34,7 @@ def decide(world: World) -> Decision:
     deployment = world.deployment
     if deployment.metadata.deletion_timestamp is not None:
         return Decision()
+    world = trial.with_outcome(world)
     owner = owner_of(world)
     desired = _desired(world, owner)
     run = _run(world, desired)
@@ -251,33 +252,25 @@ def _children(world: World, owner: Owner, run: Run, sized: sizes.Sizes) -> list[
         objects.service(owner, world.platform),
         objects.network_policy(owner, world.platform),
     ]
-    if run.ended is not None:
-        # The record first: from here on it is known which revision is stable, whatever else gets lost.
-        found.append(_record(owner, run, run.ended))
+    told = run.ended
+    if run.trial is not None:
+        # First of all: it is what a pass that ends between two writes is gone on from.
+        found.append(objects.trial(owner, run.trial.to_json()))
+        told = told or world.arms.get(run.trial.position.revision)
+    if told is not None and told.name not in {arm.name for arm in run.arms}:
+        found.append(_record(owner, run, told))
     for arm in run.arms:
-        if arm is not run.ended:
-            found.append(_record(owner, run, arm))
+        found.append(_record(owner, run, arm))
         found.append(objects.config_map(owner, arm.revision))
         found.append(objects.deployment(owner, arm.revision, sized.replicas[arm.name], deadline))
         found.append(objects.disruption_budget(owner, arm.revision))
-    if run.trial is not None:
-        found.append(objects.trial(owner, run.trial.to_json()))
     return found
 
 
 def _record(owner: Owner, run: Run, arm: Arm) -> Manifest:
-    outcome, position = arm.outcome, run.trial.position if run.trial is not None else None
-    if (
-        run.ended is arm
-        and position is not None
-        and position.outcome
-        and position.reason
-        and position.completed
-    ):
-        outcome = objects.Outcome(
-            position.outcome, position.reason, position.message, position.started, position.completed
-        )
-    return objects.controller_revision(owner, arm.revision, arm.number, outcome)
+    own = run.trial is not None and run.trial.position.revision == arm.name
+    outcome = trial.outcome_of(run.trial.position) if own and run.trial is not None else None
+    return objects.controller_revision(owner, arm.revision, arm.number, outcome or arm.outcome)
 
 
 def _leftovers(world: World, run: Run) -> list[Arm]:

@@ -11,6 +11,7 @@ from datetime import datetime
 from slipway.api.model_deployment import Analysis, ModelDeployment
 from slipway.api.units import seconds
 from slipway.kinds.model_deployment import shown
+from slipway.kinds.model_deployment.objects import Outcome
 from slipway.kinds.model_deployment.world import Trial, World
 from slipway.rollout import analysis, plan, sample_ratio, steps
 from slipway.rollout.analysis import MetricState, Table, Verdict
@@ -65,19 +66,35 @@ def begin(world: World, revision: str) -> Trial:
     return Trial(plan.begin(revision, world.now), acts=asked(world.deployment))
 
 
+def outcome_of(position: plan.Position) -> Outcome | None:
+    """As its record tells it."""
+    if position.outcome is None or position.reason is None or position.completed is None:
+        return None
+    return Outcome(position.outcome, position.reason, position.message, position.started, position.completed)
+
+
+def with_outcome(world: World) -> World:
+    """The world as it is once the record tells what the trial came to: the trial is written first, and a pass may
+    have ended between the two."""
+    position = world.trial.position if world.trial is not None else None
+    arm = world.arms.get(position.revision) if position is not None else None
+    outcome = outcome_of(position) if position is not None else None
+    if arm is None or outcome is None:
+        return world
+    return replace(world, arms={**world.arms, arm.name: replace(arm, outcome=outcome)})
+
+
 def known(world: World) -> Trial | None:
-    """The trial as kept, caught up with the records: they are written first, and a pass may have ended between
-    the two. Without its ConfigMap, the rollout that ended last as its record tells it."""
-    kept, steps_told = world.trial, world.deployment.status.rollout
+    """The trial as kept. Without its ConfigMap, or with an older one: what the records tell of the last rollout."""
+    kept, told = world.trial, world.deployment.status.rollout
     if kept is None:
-        ended = [arm for arm in world.arms.values() if arm.outcome is not None]
-        last = max(ended, key=lambda arm: (arm.outcome.completed, arm.number), default=None)  # type: ignore[union-attr]  # filtered above
-        if last is None or last.outcome is None:
+        ended = [(arm.outcome, arm) for arm in world.arms.values() if arm.outcome is not None]
+        if not ended:
             return None
-        position = plan.begin(last.name, last.outcome.started)
-        same = steps_told is not None and steps_told.revision == last.name
-        told = tuple(steps_told.steps) if same and steps_told is not None else ()
-        kept = Trial(position, steps=told, acts=asked(world.deployment))
+        last, of = max(ended, key=lambda pair: (pair[0].completed, pair[1].number))
+        same = told is not None and told.revision == of.name
+        steps_ = tuple(told.steps) if same and told is not None else ()
+        kept = Trial(plan.begin(of.name, last.started), steps=steps_, acts=asked(world.deployment))
     arm = world.arms.get(kept.position.revision)
     outcome = arm.outcome if arm is not None else None
     if kept.position.outcome or outcome is None or outcome.started != kept.position.started:

@@ -3,7 +3,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from routers import CANARY, Serving
+from routers import ANALYSIS, CANARY, Serving
 from slipway.kinds.model_deployment.decide import decide
 from slipway.kinds.model_deployment.world import World
 
@@ -23,7 +23,7 @@ def test_the_largest_status_fits() -> None:
         cluster.serve(f"{long}{number}")
         cluster.until("Healthy", most=20)
         cluster.tick(1)
-    canary = {"rollout": {"canary": {"steps": steps}}, "analysis": {**CANARY["analysis"], "interval": "1s"}}
+    canary = {"rollout": {"canary": {"steps": steps}}, "analysis": {**ANALYSIS, "interval": "1s"}}
     cluster.edit("ModelDeployment", "demo", "fashion", {"spec": canary})
     cluster.serve(f"{long}10")
     for _ in range(600):
