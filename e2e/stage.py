@@ -95,13 +95,19 @@ class Stage:
             stdin=json.dumps(manifest),
         )
 
+    def accepted(self, manifest: Manifest) -> None:
+        done = self._try(manifest)
+        assert done.returncode == 0, done.stderr
+
     def refused(self, manifest: Manifest) -> str:
         """What is said to the person who applies it."""
-        done = self.run(
-            "apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=json.dumps(manifest)
-        )
+        done = self._try(manifest)
         assert done.returncode != 0, f"{manifest['kind']} was accepted: {json.dumps(manifest['spec'])}"
         return done.stderr
+
+    def _try(self, manifest: Manifest) -> subprocess.CompletedProcess[str]:
+        words = ("apply", "--dry-run=server", "--validate=strict", "-f", "-")
+        return self.run(*words, stdin=json.dumps(manifest))
 
     def patch(self, kind: str, name: str, spec: Manifest) -> None:
         self("patch", f"{kind}/{name}", "--type=merge", "-p", json.dumps({"spec": spec}))
