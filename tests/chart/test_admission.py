@@ -110,11 +110,11 @@ def test_a_model_makes_no_pod_run_so_anyone_with_the_right_writes_it(as_user: As
 def deployment(as_user: As) -> Iterator[str]:
     """A ModelDeployment of alice's, which others touch."""
     alice, name = as_user("alice"), "touched"
-    body = example("model_deployment_fashion", name)
+    body = example("model_deployment_fashion-byo", name)
     body["metadata"]["finalizers"] = ["foregroundDeletion"]
     alice.create_namespaced_custom_object(*place("ModelDeployment"), body)
     yield name
-    nothing = {"metadata": {"finalizers": []}}
+    nothing: Any = {"metadata": {"finalizers": []}}
     alice.patch_namespaced_custom_object(*place("ModelDeployment"), name, nothing)
     alice.delete_namespaced_custom_object(*place("ModelDeployment"), name)
 
@@ -122,7 +122,7 @@ def deployment(as_user: As) -> Iterator[str]:
 @pytest.mark.parametrize(
     "change",
     [
-        {"spec": {"autoscaling": {"maxReplicas": 4}}},
+        {"spec": {"replicas": 3}},
         {"metadata": {"annotations": {"slipway.dev/retry": "1"}}},
         {"metadata": {"labels": {"kueue.x-k8s.io/queue-name": "best"}}},
     ],
@@ -157,6 +157,7 @@ def test_the_garbage_collector_takes_its_finalizer_off(as_user: As, deployment: 
 def test_a_status_and_a_scale_are_left_to_the_rights_on_them(as_user: As, deployment: str) -> None:
     mallory, where = as_user("mallory"), (*place("ModelDeployment"), deployment)
     mallory.patch_namespaced_custom_object_status(*where, {"status": {"summary": "written by hand"}})
+    mallory.patch_namespaced_custom_object_scale(*where, {"spec": {"replicas": 2}})
 
 
 def test_deleting_needs_no_right_on_pods(as_user: As, deployment: str) -> None:

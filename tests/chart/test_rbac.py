@@ -142,10 +142,10 @@ def decided(package: Path) -> dict[str, list[Any]]:
     """Keyword -> values of every Decision that a kind's code makes."""
     found: dict[str, list[Any]] = defaultdict(list)
     for file in package.glob("*.py"):
-        for call in ast.walk(ast.parse(file.read_text())):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
-                if call.func.id in ("Decision", "replace"):
-                    for keyword in call.keywords:
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id="Decision" | "replace"), keywords=keywords):
+                    for keyword in keywords:
                         found[str(keyword.arg)].append(keyword.value)
     return found
 
