@@ -239,6 +239,8 @@ def tell(seen: Any) -> None:
     console.print(f"Traffic: {seen.sent} requests, [{style}]{seen.failures} failed[/{style}]; {by_revision}.")
     for what, count in seen.failed.items():
         console.print(f"    {count} x {what}")
+    if seen.failed_at:
+        console.print(f"    between {seen.failed_at[0]:.0f} and {seen.failed_at[-1]:.0f} s after the start")
 
 
 def heading(text: str) -> None:

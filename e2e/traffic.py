@@ -28,6 +28,8 @@ class Seen:
     """By revision, good answers only."""
     failed: Counter[str] = field(default_factory=Counter)
     """By what went wrong."""
+    failed_at: list[float] = field(default_factory=list)
+    """Seconds since the start."""
     milliseconds: list[float] = field(default_factory=list)
 
     @property
@@ -45,6 +47,7 @@ class Traffic:
         self.router, self.host, self.model = router, host, model
         self.image, self.rate, self.grpc_share = image, rate, grpc_share
         self.seen = Seen()
+        self._began = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="traffic")
 
@@ -109,9 +112,9 @@ class Traffic:
                 if response.status == 200:
                     self._answered(response.headers.get("x-slipway-revision", "?"), began)
                 else:
-                    self.seen.failed[f"HTTP {response.status}: {text[:80]}"] += 1
+                    self._failed(f"HTTP {response.status}: {text[:80]}")
         except (aiohttp.ClientError, TimeoutError) as error:
-            self.seen.failed[f"HTTP {type(error).__name__}"] += 1
+            self._failed(f"HTTP {type(error).__name__}")
 
     async def _grpc(
         self, stub: service_pb2_grpc.GRPCInferenceServiceStub, request: service_pb2.ModelInferRequest
@@ -123,7 +126,11 @@ class Traffic:
             headers = dict(await call.initial_metadata())
             self._answered(str(headers.get("x-slipway-revision", "?")), began)
         except grpc.aio.AioRpcError as error:
-            self.seen.failed[f"gRPC {error.code().name}: {(error.details() or '')[:80]}"] += 1
+            self._failed(f"gRPC {error.code().name}: {(error.details() or '')[:80]}")
+
+    def _failed(self, what: str) -> None:
+        self.seen.failed[what] += 1
+        self.seen.failed_at.append(time.monotonic() - self._began)
 
     def _answered(self, revision: str, began: float) -> None:
         self.seen.answered[revision] += 1
