@@ -15,12 +15,13 @@ NOTABLE_SHARE = 2.0
 """Percent points, for shares of traffic."""
 
 
-def traffic(world: World, run: Run) -> dict[str, float]:
-    """All arms, last minute; as before where nothing moved notably, or nothing was read."""
+def traffic(world: World) -> dict[str, float]:
+    """The last minute, also of what served in it and doesn't any more; as before where nothing moved notably, or
+    nothing was read."""
     old = world.deployment.status.metrics
     if not world.has_figures:
         return dict(old)
-    rates = [found for arm in run.arms if (found := world.rates(arm)) is not None]
+    rates = [rates for name, rates in world.traffic.rates.items() if name.startswith(f"{world.key}/")]
     if not rates:
         return {"requests_per_s": 0.0} if old else {}
     counters = sum((rate.counters for rate in rates), Counters())

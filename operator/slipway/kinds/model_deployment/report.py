@@ -28,7 +28,7 @@ def status(world: World, desired: Arm | Waiting, run: Run, sized: Sizes) -> Mode
         replicas=sized.replicas[stable.name] if stable is not None else 0,
         selector=f"slipway.dev/revision={stable.name if stable is not None else 'none'}",
         inputs=_inputs(desired) or deployment.status.inputs,
-        metrics=figures.traffic(world, run),
+        metrics=figures.traffic(world),
         revisions=[_revision(world, run, sized, arm) for arm in run.arms],
         rollout=shown.rollout(world, run, way),
         autoscaling=autoscaling,
@@ -95,7 +95,7 @@ def _summary(world: World, desired: Arm | Waiting, run: Run, way: plan.Plan, rea
 
 def _on_trial(world: World, run: Run, way: plan.Plan, canary: Arm, position: plan.Position) -> str:
     # From the settled figure: what is at rest isn't said anew.
-    per_second = figures.traffic(world, run).get("requests_per_s", 0.0) * position.weight / 100
+    per_second = figures.traffic(world).get("requests_per_s", 0.0) * position.weight / 100
     return sentences.on_trial(
         canary.version,
         position.weight,
