@@ -114,7 +114,8 @@ class Verdict:
     stable: Arm
     difference: Difference
     log_e: float
-    """ln of the e-value of harm, divided by the dispersion: what is compared with rollback_at."""
+    """ln of the e-value of harm: what is compared with rollback_at. Divided by the dispersion, except where a
+    catastrophe decided."""
     rollback_at: float
     dispersion: float
     samples_needed: int | None
@@ -158,12 +159,16 @@ def judge(
     needed = None
     if word == "Continue":
         needed = _samples_needed(seen, margins[index], dispersion * pass_at - float(seen.above[0, index]))
+    harm = float(evidence.log_harm(seen)[0])
+    log_e = harm / dispersion
+    if word == "Fail" and log_e < rollback_at:
+        log_e = harm
     return Verdict(
         verdict=word,
         canary=_arm(state.canary_total, state.canary_bad),
         stable=_arm(state.stable_total, state.stable_bad),
         difference=Difference(estimate, *_bounds(seen, margins, dispersion * pass_at)),
-        log_e=float(evidence.log_harm(seen)[0]) / dispersion,
+        log_e=log_e,
         rollback_at=rollback_at,
         dispersion=dispersion,
         samples_needed=needed,

@@ -67,6 +67,12 @@ def test_a_catastrophe_fails_within_one_interval() -> None:
     assert judged([Table(60, 19, 240, 2)], max_increase=0.02).verdict == "Fail"
 
 
+def test_a_catastrophe_shows_the_evidence_that_decided() -> None:
+    verdict = judged([Table(3, 0, 12, 0), Table(12, 12, 48, 0), Table(15, 15, 60, 0)], max_increase=0.05)
+    assert verdict.verdict == "Fail"
+    assert verdict.log_e > verdict.rollback_at
+
+
 def test_a_failure_shows_how_much_worse_the_canary_is() -> None:
     verdict = judged([Table(60, 19, 240, 2)] * 2, max_increase=0.02)
     assert verdict.verdict == "Fail"
