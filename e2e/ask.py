@@ -2,7 +2,7 @@
 
 import numpy as np
 import requests
-import tritonclient.grpc as triton_grpc
+import tritonclient.grpc as triton_grpc  # type: ignore[import-untyped]  # untyped
 from numpy.typing import NDArray
 
 TIMEOUT_SECONDS = 10

@@ -15,10 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+from slipway_cluster import paths
+
 Manifest = dict[str, Any]
 NAMESPACE, RELEASE_NAMESPACE = "e2e", "slipway-system"
 OPERATOR = "app.kubernetes.io/component=operator"
-LEADER = f"{OPERATOR},slipway.dev/leader=true"
+CLUSTER = Path(__file__).parent / "cluster" / "slipway-cluster"
 MANAGED = "app.kubernetes.io/managed-by=slipway"
 STORE = "deployment/slipway-store"
 ENDS = ("Rejected", "Failed")
@@ -184,32 +187,47 @@ class Stage:
 
     # --- when something breaks ---
 
-    def leader(self) -> Manifest | None:
-        found = [
-            pod
-            for pod in self.find("pods", "-l", LEADER, namespace=RELEASE_NAMESPACE)
-            if "deletionTimestamp" not in pod["metadata"]
-        ]
-        return found[0] if found else None
+    def leader(self) -> str:
+        """The name of the pod that holds the Lease; empty between two."""
+        lease = self.get("lease", "slipway-operator", RELEASE_NAMESPACE)
+        return str(lease["spec"].get("holderIdentity") or "") if lease is not None else ""
 
-    def kill_leader(self, seconds: float = 90) -> float:
-        """End it without a goodbye; the seconds until another one leads."""
-        self.wait_for_leader(seconds)
-        old = self.leader()
-        assert old is not None
-        name = old["metadata"]["name"]
+    def wait_for_leader(self, seconds: float, other_than: str = "") -> str:
+        deadline = time.monotonic() + seconds
+        while (
+            not (name := self.leader())
+            or name == other_than
+            or self.get("pod", name, RELEASE_NAMESPACE) is None
+        ):
+            assert time.monotonic() < deadline, f"no replica of the operator leads within {seconds:g}s"
+            time.sleep(PAUSE_SECONDS)
+        return name
+
+    def end_leader(self, *, crash: bool = False) -> None:
+        """Delete its pod: it lets the Lease go. Or crash: its process is killed, and the Lease has to run out."""
+        name = self.wait_for_leader(60)
         self.operator_logs.append(self("logs", name, namespace=RELEASE_NAMESPACE))
         self.killed.add(name)
         began = time.monotonic()
-        self("delete", "pod", name, "--grace-period=0", "--force", namespace=RELEASE_NAMESPACE)
-        self.wait_for_leader(seconds, other_than=name)
-        return time.monotonic() - began
+        if crash:
+            self._kill(name)
+        else:
+            self("delete", "pod", name, "--grace-period=0", "--force", namespace=RELEASE_NAMESPACE)
+        self.wait_for_leader(90, other_than=name)
+        how = "crashed" if crash else "deleted"
+        print(f"leader {how}; another held the Lease after {time.monotonic() - began:.1f}s", flush=True)
 
-    def wait_for_leader(self, seconds: float, other_than: str = "") -> None:
-        deadline = time.monotonic() + seconds
-        while (found := self.leader()) is None or found["metadata"]["name"] == other_than:
-            assert time.monotonic() < deadline, f"no replica of the operator leads within {seconds:g}s"
-            time.sleep(PAUSE_SECONDS)
+    def _kill(self, pod: str) -> None:
+        """A process can't be killed by kubectl; the bare machine's node can be entered."""
+        cluster = self.kubeconfig.parent
+        if cluster.parent != paths.clusters():
+            pytest.skip("only on the bare-machine cluster can a test kill a process of the operator")
+        on_node = [str(CLUSTER), "enter", "--name", cluster.name, "--", "crictl", "--timeout=10s"]
+        only = ["--label", f"io.kubernetes.pod.name={pod}", "--quiet"]
+        found = subprocess.run(
+            [*on_node, "ps", *only], capture_output=True, text=True, check=True
+        ).stdout.split()
+        subprocess.run([*on_node, "stop", "--timeout=0", *found], capture_output=True, check=True, timeout=60)
 
     @contextmanager
     def store_down(self) -> Iterator[None]:

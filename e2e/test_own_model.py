@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]  # untyped
 import yaml
 
 import ask

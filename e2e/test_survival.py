@@ -8,7 +8,7 @@ import given
 import tiny
 from stage import Manifest, Stage, condition, stands, status
 
-LONG = {
+LONG: Manifest = {
     "model": {"cnn": {"width": 32, "blocks": [2, 2]}},
     "hyperparameters": {"epochs": 60, "batchSize": 64, "learningRate": 0.05, "seed": 0},
     "checkpoints": {"interval": "3s", "keep": 2},
@@ -42,7 +42,7 @@ def test_a_run_whose_pod_and_whose_leader_are_killed_goes_on_from_its_checkpoint
 
     # Progress is the pods' word, and comes in while it runs.
     seen.append(percent_over(stage, seen[-1]))
-    print(f"leader killed; another led after {stage.kill_leader():.1f}s")
+    stage.end_leader(crash=True)
     end = stage.reaches("TrainingRun", "survivor", "Succeeded", seconds=400)
 
     assert 0 < seen[0] <= 100
