@@ -18,11 +18,11 @@ def ask(cluster: Cluster, name: str, act: str) -> str:
         and status.get("phase") != "Degraded"
     ):
         raise CliError(
-            f"ModelDeployment {name} has no rejected revision to retry (phase {status.get('phase')})"
+            f"ModelDeployment {name} has no rejected revision to retry (phase {status.get('phase', 'Pending')})"
         )
     # Nanoseconds, so that two asks in one second are two.
     cluster.annotate("ModelDeployment", name, {f"slipway.dev/{act}": str(time.time_ns())})
-    return f"Asked ModelDeployment {name} to {act}. Watch: kubectl slipway follow -n {cluster.namespace}"
+    return f"Asked ModelDeployment {name} to {act}. Watch: kubectl slipway status {name} --wait -n {cluster.namespace}"
 
 
 def pin(cluster: Cluster, name: str, revision: str | None) -> str:
@@ -31,7 +31,7 @@ def pin(cluster: Cluster, name: str, revision: str | None) -> str:
     known |= {entry["name"] for entry in status.get("revisions") or ()}
     if revision is not None and revision not in known:
         raise CliError(
-            f"{revision} is no revision of ModelDeployment {name}; there are {', '.join(sorted(known))}"
+            f"{revision} is no revision of ModelDeployment {name}; there are {', '.join(sorted(known)) or 'none yet'}"
         )
     cluster.annotate("ModelDeployment", name, {"slipway.dev/pin": revision})
     return f"ModelDeployment {name} " + (

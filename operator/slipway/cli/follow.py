@@ -5,21 +5,37 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from rich.console import Console
-from rich.markup import escape
 
-from slipway.cli.cluster import PLURALS, SHORT, CliError, Cluster
+from slipway.cli.cluster import KINDS, PLURALS, CliError, Cluster, Manifest, NoConnection
+from slipway.cli.teller import Teller, show, since
+
+__all__ = ["INTERRUPTED", "TIME_OUT", "Goal", "Teller", "run"]
 
 WATCH_SECONDS = 300
-QUIET_SECONDS = 5.0
-"""A summary that only counts on (progress, samples) is repeated at most this often."""
-STYLES = {
-    "Ready": "green", "Succeeded": "green", "Healthy": "green",
-    "Failed": "red", "Rejected": "yellow", "Degraded": "yellow", "Paused": "yellow",
-}  # fmt: skip
+RECONNECT_SECONDS = 2.0
 TIME_OUT = 124
+INTERRUPTED = 130
+
+Done = Callable[[Manifest], int | None]
+
+
+class Change(NamedTuple):
+    """ADDED, MODIFIED or DELETED, or the state of the connection to the cluster."""
+
+    type: str
+    manifest: Manifest
+
+
+class Trouble(NamedTuple):
+    """The cluster doesn't answer; None: it does again."""
+
+    message: str | None
+
+
+Changes = queue.Queue[Change | Trouble | CliError]
 
 
 @dataclass(frozen=True)
@@ -34,15 +50,18 @@ class Goal:
     def parse(cls, text: str) -> "Goal":
         place, _, condition = text.partition(":")
         kind, _, name = place.partition("/")
-        kinds = {**{short: kind for kind, short in SHORT.items()}, **{kind.lower(): kind for kind in SHORT}}
-        if not name or not condition or kind.lower() not in kinds:
-            raise CliError(f"{text}: write KIND/NAME:CONDITION with a kind of {', '.join(sorted(kinds))}")
-        return cls(kinds[kind.lower()], name, condition)
+        if not name or not condition or kind.lower() not in KINDS:
+            raise CliError(f"{text}: write KIND/NAME:CONDITION with a kind of {', '.join(sorted(KINDS))}")
+        return cls(KINDS[kind.lower()], name, condition)
 
-    def reached(self, manifest: dict[str, Any]) -> int | None:
+    @property
+    def about(self) -> tuple[str, str]:
+        return self.kind, self.name
+
+    def reached(self, manifest: Manifest) -> int | None:
         """0: the condition is True; 1: Stalled; None: neither, or the status is of an older spec."""
         metadata, status = manifest["metadata"], manifest.get("status") or {}
-        if (manifest["kind"], metadata["name"]) != (self.kind, self.name):
+        if (manifest["kind"], metadata["name"]) != self.about:
             return None
         if status.get("observedGeneration") != metadata.get("generation"):
             return None
@@ -52,95 +71,131 @@ class Goal:
         return 1 if states.get("Stalled") == "True" else None
 
 
-class Teller:
-    """Turns states of objects into lines; remembers what it said."""
-
-    def __init__(self) -> None:
-        self._said: dict[tuple[str, str], tuple[str, str, float]] = {}
-        self._verdicts: dict[tuple[str, str, int, str], str] = {}
-
-    def lines(self, manifest: dict[str, Any], now: float) -> list[str]:
-        """Rich markup; empty when there is nothing new to say."""
-        kind, name = manifest["kind"], manifest["metadata"]["name"]
-        status = manifest.get("status") or {}
-        phase, summary = status.get("phase"), status.get("summary", "")
-        if phase is None:
-            return []
-        found = []
-        before = self._said.get((kind, name))
-        moved = before is None or before[0] != phase
-        if moved or (before is not None and before[1] != summary and now - before[2] >= QUIET_SECONDS):
-            self._said[kind, name] = (phase, summary, now)
-            style = STYLES.get(phase, "cyan")
-            found.append(f"[bold]{SHORT[kind]}/{name}[/bold]  [{style}]{phase}[/{style}]  {escape(summary)}")
-        if kind == "ModelDeployment":
-            found += self._evidence(name, status.get("rollout") or {})
-        return found
-
-    def _evidence(self, name: str, rollout: dict[str, Any]) -> list[str]:
-        """A line for each metric of a step once it has its verdict."""
-        found = []
-        for number, step in enumerate(rollout.get("steps") or (), 1):
-            for metric in step.get("metrics") or ():
-                key = (name, rollout.get("revision", ""), number, metric["name"])
-                verdict = metric.get("verdict", "")
-                if self._verdicts.get(key) == verdict or verdict in ("Continue", "NoData", ""):
-                    continue
-                self._verdicts[key] = verdict
-                found.append("    " + evidence(number, step, metric))
-        return found
-
-
-def evidence(number: int, step: dict[str, Any], metric: dict[str, Any]) -> str:
-    """One metric of one step: what was seen, and what follows from it."""
-    canary, stable, difference = metric["canary"], metric["stable"], metric.get("difference") or {}
-    style = {"Pass": "green", "Fail": "red"}.get(metric["verdict"], "yellow")
-    bounds = (
-        f"{difference.get('lower', 0):+.4f} to {difference.get('upper', 0):+.4f}" if difference else "unknown"
-    )
-    return (
-        f"step {number} at {step.get('setWeight')} %: {metric['name']} [{style}]{metric['verdict']}[/{style}]: "
-        f"canary {canary['bad']}/{canary['total']}, stable {stable['bad']}/{stable['total']}, "
-        f"difference {bounds}, allowed {metric.get('maxIncrease')}"
-    )
-
-
 def run(
     cluster: Cluster,
-    done: Callable[[dict[str, Any]], int | None] | None,
+    done: Done | None,
     deadline: float | None,
     teller: Teller | None = None,
+    *,
+    about: tuple[str, str] | None = None,
+    only: tuple[str, str] | None = None,
 ) -> int:
-    """Follow until `done` says an exit code of some object's state, the deadline (124), or Ctrl-C (130)."""
-    console = Console(highlight=False, soft_wrap=True)
-    changes: queue.Queue[dict[str, Any] | CliError] = queue.Queue()
-    for kind in PLURALS:
-        threading.Thread(target=_watch, args=(cluster, kind, changes), daemon=True).start()
+    """Follow until `done` says an exit code of some object's state, the deadline (124), or Ctrl-C (130).
+
+    The deletion of the object (kind, name) that it is `about` ends it with an error. `only` tells of that one.
+    """
+    console = Console(highlight=False)
     teller = teller or Teller()
+    changes: Changes = queue.Queue()
+    ended = threading.Event()
     try:
-        while True:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                return TIME_OUT
-            try:
-                change = changes.get(timeout=min(1.0, left or 1.0))
-            except queue.Empty:
-                continue
-            if isinstance(change, CliError):
-                raise change
-            for line in teller.lines(change, time.monotonic()):
-                console.print(f"[dim]{time.strftime('%H:%M:%S')}[/dim]  {line}")
-            if done is not None and (code := done(change)) is not None:
-                return code
+        states = {kind: cluster.list(kind) for kind in ([only[0]] if only else PLURALS)}
+        if not any(items for items, _ in states.values()):
+            cluster.require_namespace()
+            console.print(f"[dim]Nothing of Slipway in namespace {cluster.namespace} yet; waiting.[/dim]")
+        present = [{**item, "kind": kind} for kind, (items, _) in states.items() for item in items]
+        for manifest in sorted(present, key=lambda manifest: since(manifest) or ""):
+            changes.put(Change("ADDED", manifest))
+        for kind, (items, version) in states.items():
+            known = {item["metadata"]["name"]: {**item, "kind": kind} for item in items}
+            words = (cluster, kind, known, version, changes, ended)
+            threading.Thread(target=_watch, args=words, daemon=True).start()
+        return _tell(console, teller, changes, done, deadline, about or only, only)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
+    finally:
+        ended.set()
 
 
-def _watch(cluster: Cluster, kind: str, changes: "queue.Queue[dict[str, Any] | CliError]") -> None:
+def _tell(
+    console: Console,
+    teller: Teller,
+    changes: Changes,
+    done: Done | None,
+    deadline: float | None,
+    about: tuple[str, str] | None,
+    only: tuple[str, str] | None,
+) -> int:
+    troubled = False
     while True:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0 and changes.empty():
+            return TIME_OUT
         try:
-            for manifest in cluster.watch(kind, WATCH_SECONDS):
-                changes.put({"kind": kind, **manifest})
+            change = changes.get(timeout=None if left is None else max(left, 0.01))
+        except queue.Empty:
+            continue
+        if isinstance(change, CliError):
+            raise change
+        if isinstance(change, Trouble):
+            # Six kinds lose their connection at once, and it is one piece of news.
+            if (change.message is not None) != troubled:
+                troubled = not troubled
+                show(
+                    console,
+                    time.localtime(),
+                    f"[yellow]{change.message or 'The cluster answers again.'}[/yellow]",
+                )
+            continue
+        type_, manifest = change
+        place = manifest["kind"], manifest["metadata"]["name"]
+        if only is not None and place != only:
+            continue
+        if type_ == "DELETED":
+            show(console, time.localtime(), teller.deleted(manifest))
+            if place == about:
+                raise CliError(f"{place[0]} {place[1]} was deleted")
+            continue
+        for line in teller.lines(manifest, time.monotonic()):
+            show(console, teller.moment(manifest), line)
+        if done is not None and (code := done(manifest)) is not None:
+            return code
+
+
+def _watch(
+    cluster: Cluster,
+    kind: str,
+    known: dict[str, Manifest],
+    version: str | None,
+    changes: Changes,
+    ended: threading.Event,
+) -> None:
+    """From that version on; after a loss, from a new list, compared with what was known."""
+    lost = False
+    while not ended.is_set():
+        try:
+            if version is None:
+                version = _relist(cluster, kind, known, changes)
+                if lost:
+                    changes.put(Trouble(None))
+                    lost = False
+            for type_, item in cluster.watch(kind, version, WATCH_SECONDS):
+                manifest = {**item, "kind": kind}
+                known[manifest["metadata"]["name"]] = manifest
+                if type_ == "DELETED":
+                    del known[manifest["metadata"]["name"]]
+                changes.put(Change(type_, manifest))
+                if ended.is_set():
+                    return
+            version = None
+        except NoConnection as error:
+            version = None
+            if not lost:
+                lost = True
+                changes.put(Trouble(f"{error}; trying again"))
+            ended.wait(RECONNECT_SECONDS)
         except CliError as error:
             changes.put(error)
             return
+
+
+def _relist(cluster: Cluster, kind: str, known: dict[str, Manifest], changes: Changes) -> str:
+    items, version = cluster.list(kind)
+    present = {item["metadata"]["name"]: {**item, "kind": kind} for item in items}
+    for name in known.keys() - present.keys():
+        changes.put(Change("DELETED", known[name]))
+    for manifest in present.values():
+        changes.put(Change("MODIFIED", manifest))
+    known.clear()
+    known.update(present)
+    return version

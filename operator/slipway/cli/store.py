@@ -10,7 +10,7 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 
 from slipway import manifests
-from slipway.cli.cluster import CliError, Cluster, said
+from slipway.cli.cluster import CliError, Cluster, answered
 
 INFO = "slipway-info"
 """ConfigMap that the chart puts into each of its namespaces; names the image."""
@@ -19,27 +19,26 @@ START_SECONDS = 120
 
 def push(cluster: Cluster, source: Path, target: str, image: str | None) -> str:
     folder, members = (source, ".") if source.is_dir() else (source.parent, source.name)
-    with _Pod(cluster, image) as pod:
-        tar = subprocess.Popen(
-            ["tar", "--create", "--dereference", "--file=-", f"--directory={folder}", members],
-            stdout=subprocess.PIPE,
-        )
-        result = pod.run("receive", _path(target), stdin=tar.stdout)
-        if tar.wait() != 0:
-            raise CliError(f"tar could not read {source} (exit code {tar.returncode})")
+    uri = _path(target)
+    command = ["tar", "--create", "--dereference", "--file=-", f"--directory={folder}", members]
+    with _Pod(cluster, image) as pod, subprocess.Popen(command, stdout=subprocess.PIPE) as tar:
+        assert tar.stdout is not None
+        try:
+            result = pod.run("receive", uri, stdin=tar.stdout)
+        finally:
+            tar.stdout.close()  # if nobody reads any more, tar has to end
+    if tar.returncode != 0:
+        raise CliError(f"tar could not read {source} (exit code {tar.returncode})")
     return result
 
 
 def pull(cluster: Cluster, source: str, target: Path, image: str | None) -> str:
-    with _Pod(cluster, image) as pod:
-        tar = subprocess.Popen(
-            ["tar", "--extract", "--file=-", f"--directory={target}"], stdin=subprocess.PIPE
-        )
-        result = pod.run("send", _path(source), stdout=tar.stdin)
-        assert tar.stdin is not None
-        tar.stdin.close()
-        if tar.wait() != 0:
-            raise CliError(f"tar could not write to {target} (exit code {tar.returncode})")
+    uri = _path(source)
+    command = ["tar", "--extract", "--file=-", f"--directory={target}"]
+    with _Pod(cluster, image) as pod, subprocess.Popen(command, stdin=subprocess.PIPE) as tar:
+        result = pod.run("send", uri, stdout=tar.stdin)
+    if tar.returncode != 0:
+        raise CliError(f"tar could not write to {target} (exit code {tar.returncode})")
     return result
 
 
@@ -63,10 +62,8 @@ class _Pod:
     def __enter__(self) -> "_Pod":
         namespace = self.cluster.namespace
         image = self.image or self._image()
-        try:
+        with answered(f"pod {self.name} in namespace {namespace}"):
             self.cluster.core.create_namespaced_pod(namespace, _manifest(self.name, namespace, image))
-        except ApiException as error:
-            raise said(error, f"pod {self.name} in namespace {namespace}") from error
         try:
             self._wait()
         except BaseException:
@@ -75,7 +72,8 @@ class _Pod:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.cluster.core.delete_namespaced_pod(self.name, self.cluster.namespace, grace_period_seconds=0)
+        with answered(f"pod {self.name} in namespace {self.cluster.namespace}: can't be deleted"):
+            self.cluster.core.delete_namespaced_pod(self.name, self.cluster.namespace, grace_period_seconds=0)
 
     def run(self, task: str, uri: str, stdin: Any = None, stdout: Any = subprocess.PIPE) -> str:
         """Run a task in the pod; what it says it has done."""
@@ -95,23 +93,34 @@ class _Pod:
 
     def _image(self) -> str:
         namespace = self.cluster.namespace
-        try:
-            found: str = self.cluster.core.read_namespaced_config_map(INFO, namespace).data["operatorImage"]
-            return found
-        except ApiException as error:
-            if error.status != 404:
-                raise said(error, f"ConfigMap {INFO} in namespace {namespace}") from error
-            raise CliError(
-                f"namespace {namespace} isn't among the chart's `namespaces`, so there is no ConfigMap {INFO}: "
-                "add it there, or name the operator's image with --image"
-            ) from error
+        with answered(f"ConfigMap {INFO} in namespace {namespace}"):
+            try:
+                found: str = self.cluster.core.read_namespaced_config_map(INFO, namespace).data[
+                    "operatorImage"
+                ]
+                return found
+            except ApiException as error:
+                if error.status != 404:
+                    raise
+                self.cluster.require_namespace()
+                raise CliError(
+                    f"namespace {namespace} isn't among the chart's `namespaces`, so there is no ConfigMap {INFO}: "
+                    "add it there, or name the operator's image with --image"
+                ) from error
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
+        unscheduled = ""
         while time.monotonic() < deadline:
-            status = self.cluster.core.read_namespaced_pod_status(self.name, self.cluster.namespace).status
+            with answered(f"pod {self.name} in namespace {self.cluster.namespace}"):
+                status = self.cluster.core.read_namespaced_pod_status(
+                    self.name, self.cluster.namespace
+                ).status
             if status.phase == "Running":
                 return
+            for condition in status.conditions or ():
+                if condition.type == "PodScheduled" and condition.status == "False":
+                    unscheduled = f": {condition.message}"
             for container in status.container_statuses or ():
                 waiting = container.state.waiting
                 if waiting is not None and waiting.reason not in (
@@ -121,7 +130,7 @@ class _Pod:
                 ):
                     raise CliError(f"the copy pod can't start: {waiting.reason}: {waiting.message}")
             time.sleep(0.3)
-        raise CliError(f"the copy pod {self.name} didn't start within {START_SECONDS}s")
+        raise CliError(f"the copy pod {self.name} didn't start within {START_SECONDS} s{unscheduled}")
 
 
 def _manifest(name: str, namespace: str, image: str) -> dict[str, Any]:
