@@ -30,6 +30,7 @@ KINDS: dict[str, type[Outcome]] = {
     "fetch": ToolReport,
     "probe": ToolReport,
     "receive": ToolReport,
+    "send": ToolReport,
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway_jobs import receive, send
+from slipway_jobs import __main__, receive, send
 from slipway_jobs.failure import Failure
 from slipway_jobs.store import Store
 
@@ -58,3 +58,17 @@ def test_an_upload_that_is_cut_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="is cut"):
         receive.run("store://data/", store, cut)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_download_of_what_is_not_there_ends_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SLIPWAY_STORE_URI", f"file://{tmp_path}")
+    monkeypatch.setenv("SLIPWAY_TERMINATION_PATH", str(tmp_path / "termination"))
+    monkeypatch.setattr("sys.argv", ["slipway-jobs", "send", "store://nothing/here"])
+    with pytest.raises(SystemExit):
+        __main__.main()
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("send: ")
+    assert "nothing/here" in said
+    assert "Traceback" not in said
