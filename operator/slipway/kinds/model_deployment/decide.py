@@ -312,9 +312,8 @@ def _again_in(world: World, run: Run, *, waits_for_drain: bool) -> float:
     if not isinstance(action, steps.Wait | steps.Pause):
         return 1.0
     # Looks are as long as the interval; asking more often only shortens the wait for the end of one.
-    look = seconds(spec.analysis.interval) / 5 if spec.analysis is not None else SCALING_SECONDS
-    look = max(look, 0.5)
-    return look if action.again_in is None else min(look, max(action.again_in, 0.2))
+    look = max(1.0, seconds(spec.analysis.interval) / 5 if spec.analysis is not None else SCALING_SECONDS)
+    return look if action.again_in is None else min(look, max(1.0, action.again_in))
 
 
 def _events(world: World, run: Run) -> list[Event]:

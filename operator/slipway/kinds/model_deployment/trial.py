@@ -86,15 +86,9 @@ def with_outcome(world: World) -> World:
 
 def known(world: World) -> Trial | None:
     """The trial as kept. Without its ConfigMap, or with an older one: what the records tell of the last rollout."""
-    kept, told = world.trial, world.deployment.status.rollout
+    kept = world.trial or _last_on_record(world)
     if kept is None:
-        ended = [(arm.outcome, arm) for arm in world.arms.values() if arm.outcome is not None]
-        if not ended:
-            return None
-        last, of = max(ended, key=lambda pair: (pair[0].completed, pair[1].number))
-        same = told is not None and told.revision == of.name
-        steps_ = tuple(told.steps) if same and told is not None else ()
-        kept = Trial(plan.begin(of.name, last.started), steps=steps_, acts=asked(world.deployment))
+        return None
     arm = world.arms.get(kept.position.revision)
     outcome = arm.outcome if arm is not None else None
     if kept.position.outcome or outcome is None or outcome.started != kept.position.started:
@@ -108,6 +102,17 @@ def known(world: World) -> Trial | None:
         completed=outcome.completed,
     )
     return replace(kept, position=position, metrics={}, ratio=None, folded_until=None)
+
+
+def _last_on_record(world: World) -> Trial | None:
+    """The rollout that ended last, from its start; its steps as status still shows them."""
+    ended = [(arm.outcome, arm) for arm in world.arms.values() if arm.outcome is not None]
+    if not ended:
+        return None
+    outcome, arm = max(ended, key=lambda pair: (pair[0].completed, pair[1].number))
+    told = world.deployment.status.rollout
+    steps_told = tuple(told.steps) if told is not None and told.revision == arm.name else ()
+    return Trial(plan.begin(arm.name, outcome.started), steps=steps_told, acts=asked(world.deployment))
 
 
 def asked(deployment: ModelDeployment) -> dict[str, str]:

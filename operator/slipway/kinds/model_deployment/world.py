@@ -53,7 +53,6 @@ class Arm:
     """Its ControllerRevision; None: not made yet."""
     outcome: Outcome | None = None
     """Of its last rollout."""
-    deployment: Target | None = None
     children: tuple[Target, ...] = ()
     """Everything that runs for it: its Deployment and what goes with it."""
     replicas: int = 0
