@@ -13,12 +13,14 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 
 from slipway import metrics
+from slipway.adapters.kube import Conflict
 from slipway.decision import Key
 
 log = logging.getLogger(__name__)
 
 FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 300.0
+USUAL_CONFLICTS = 3
 
 
 class Queue:
@@ -117,7 +119,10 @@ class Queue:
         except Exception as error:
             self._failures[key] += 1
             pause = backoff(self._failures[key], self._jitter())
-            log.error("%s: %s; trying again in %.1f s", key, error, pause, extra={"object": str(key)})
+            # Somebody wrote between our look and our write: that is no fault, unless it goes on.
+            usual = isinstance(error, Conflict) and self._failures[key] <= USUAL_CONFLICTS
+            level = logging.INFO if usual else logging.ERROR
+            log.log(level, "%s: %s; trying again in %.1f s", key, error, pause, extra={"object": str(key)})
             metrics.QUEUE_RETRIES.inc()
             self.add_in(key, pause)
         else:

@@ -1,8 +1,12 @@
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
+import pytest
+
+from slipway.adapters.kube import Conflict
 from slipway.decision import Key
-from slipway.queue import FIRST_BACKOFF, LONGEST_BACKOFF, Queue, backoff
+from slipway.queue import FIRST_BACKOFF, LONGEST_BACKOFF, USUAL_CONFLICTS, Queue, backoff
 
 A, B = Key("Dataset", "demo", "a"), Key("Dataset", "demo", "b")
 Work = Callable[[Key], Awaitable[float | None]]
@@ -184,3 +188,21 @@ def test_times_replaced_over_and_over_take_no_room() -> None:
         assert len(queue._heap) <= 1001
 
     on_queue(work, then)
+
+
+def test_a_conflict_is_an_error_only_when_it_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(key: Key) -> None:
+        raise Conflict("the object has been modified")
+
+    async def then(queue: Queue) -> None:
+        queue.add(A)
+        while len(caplog.records) < USUAL_CONFLICTS + 1:  # noqa: ASYNC110  (told by the log alone)
+            await asyncio.sleep(0.02)
+
+    with caplog.at_level(logging.INFO, "slipway.queue"):
+        on_queue(work, then)
+
+    assert [record.levelno for record in caplog.records[: USUAL_CONFLICTS + 1]] == [
+        *[logging.INFO] * USUAL_CONFLICTS,
+        logging.ERROR,
+    ]
