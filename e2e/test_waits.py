@@ -47,7 +47,7 @@ def test_data_that_misses_a_check_is_rejected_until_the_check_changes(stage: Sta
     stage.given(given.dataset("small", checks=[{"metric": "rows", "min": 1000}]))
     found = stage.reaches("Dataset", "small", "Rejected")
     stands(found, GatesPassed="False", Ready="False", Reconciling="False", Stalled="True")
-    assert condition(found, "Ready")["message"] == "rows 750, min 1000."
+    assert condition(found, "Ready")["message"] == "rows 750, min 1,000."
 
     stage.patch("dset", "small", {"checks": [{"metric": "rows", "min": 500}]})
     found = stage.reaches("Dataset", "small", "Ready")
