@@ -23,7 +23,7 @@ Namespace = Annotated[
     str | None,
     typer.Option("--namespace", "-n", metavar="NAMESPACE", help="Default: that of the kubeconfig's context."),
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A ModelDeployment.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="A ModelDeployment.", show_default=False)]
 Image = Annotated[
     str | None,
     typer.Option(metavar="IMAGE", help="Of the copy pod. Default: what the chart told this namespace."),
@@ -38,9 +38,9 @@ FILES, WATCHING, STEERING = "Files in the namespace's store", "Watching", "Steer
 def push(
     source: Annotated[
         Path,
-        typer.Argument(metavar="SOURCE", help="A folder (what is in it is uploaded) or a file.", exists=True),
+        typer.Argument(help="A folder (what is in it is uploaded) or a file.", exists=True),
     ],
-    target: Annotated[str, typer.Argument(metavar="store://PATH/", help="Where to.")],
+    target: Annotated[str, typer.Argument(help="Where to: store://PATH/.")],
     namespace: Namespace = None,
     image: Image = None,
 ) -> None:
@@ -50,10 +50,8 @@ def push(
 
 @app.command(rich_help_panel=FILES)
 def pull(
-    source: Annotated[str, typer.Argument(metavar="store://PATH", help="A file or a folder.")],
-    target: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="An existing folder.", exists=True, file_okay=False)
-    ],
+    source: Annotated[str, typer.Argument(help="store://PATH, a file or a folder.")],
+    target: Annotated[Path, typer.Argument(help="An existing folder.", exists=True, file_okay=False)],
     namespace: Namespace = None,
     image: Image = None,
 ) -> None:
@@ -84,17 +82,15 @@ def follow_(
 
 @app.command(name="status", rich_help_panel=WATCHING)
 def status_(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A ModelDeployment; or KIND/NAME, e.g. trun/v1.")
-    ],
+    name: Annotated[str, typer.Argument(help="A ModelDeployment; or KIND/NAME, e.g. trun/v1.")],
     namespace: Namespace = None,
     wait: Annotated[bool, typer.Option("--wait", help="Until it isn't under way any more.")] = False,
     timeout: Timeout = None,
 ) -> None:
     """Tell how an object stands.
 
-    Exit codes, with and without --wait: 0 Healthy, Ready or Succeeded; 1 Degraded (a rollback too), Rejected or
-    Failed; 3 Paused (for want of a verdict too) or Suspended; 124 still under way.
+    Exit codes, waiting or not: 0 Healthy, Ready or Succeeded; 1 Degraded (a rollback too), Rejected or Failed;
+    3 Paused (for want of a verdict too) or Suspended; 124 still under way.
     """
     if timeout is not None and not wait:
         raise CliError("--timeout is for --wait: without it nothing is waited for")
@@ -122,9 +118,7 @@ def retry(name: Name, namespace: Namespace = None) -> None:
 @app.command(rich_help_panel=STEERING)
 def pin(
     name: Name,
-    revision: Annotated[
-        str, typer.Argument(metavar="REVISION", help="One of its history, e.g. fashion-6d4f9c.")
-    ],
+    revision: Annotated[str, typer.Argument(help="One of its history, e.g. fashion-6d4f9c.")],
     namespace: Namespace = None,
 ) -> None:
     """Stay on one revision until it is unpinned."""

@@ -14,7 +14,8 @@ from slipway.cli.teller import Teller, show, since
 
 __all__ = ["INTERRUPTED", "TIME_OUT", "Goal", "Teller", "run"]
 
-WATCH_SECONDS = 300
+WATCH_SECONDS = 60
+"""A watch outlives the following by at most this long."""
 RECONNECT_SECONDS = 2.0
 TIME_OUT = 124
 INTERRUPTED = 130

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from kubernetes.client.exceptions import ApiException
@@ -35,10 +36,15 @@ def push(cluster: Cluster, source: Path, target: str, image: str | None) -> str:
 def pull(cluster: Cluster, source: str, target: Path, image: str | None) -> str:
     uri = _path(source)
     command = ["tar", "--extract", "--file=-", f"--directory={target}"]
-    with _Pod(cluster, image) as pod, subprocess.Popen(command, stdin=subprocess.PIPE) as tar:
-        result = pod.run("send", uri, stdout=tar.stdin)
-    if tar.returncode != 0:
-        raise CliError(f"tar could not write to {target} (exit code {tar.returncode})")
+    # tar's complaint about a stream that failed is worth nothing beside the reason of the failure.
+    with _Pod(cluster, image) as pod, TemporaryFile() as complaint:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=complaint) as tar:
+            result = pod.run("send", uri, stdout=tar.stdin)
+        if tar.returncode != 0:
+            complaint.seek(0)
+            raise CliError(
+                f"tar could not write to {target}: {complaint.read().decode(errors='replace').strip()}"
+            )
     return result
 
 
