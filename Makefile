@@ -3,9 +3,17 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 BOOTSTRAP := $(PYTHON) -m slipway.router.bootstrap --ads-host ADS_HOST
 CACHE := $(or $(SLIPWAY_CACHE),$(HOME)/.cache/slipway)
+# bare: this Debian machine is the node. kind: needs Docker, kind, kubectl and helm; e2e/kind down removes it.
+CLUSTER ?= bare
 CLUSTER_NAME ?= slipway
+export CLUSTER CLUSTER_NAME
 export PATH := $(CACHE)/uv/bin:$(PATH)
+ifeq ($(CLUSTER),kind)
+export KUBECONFIG ?= $(CACHE)/kind/kubeconfig
+export ROUTER ?= 127.0.0.1
+else
 export KUBECONFIG ?= $(CACHE)/clusters/$(CLUSTER_NAME)/kubeconfig
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit check generate cluster-up cluster-down clean-cluster images install bench

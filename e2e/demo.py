@@ -4,6 +4,7 @@ Needs a cluster with Slipway (`python3 e2e/setup.py`). Run again, it finds its w
 """
 
 import gzip
+import os
 import subprocess
 import sys
 import tempfile
@@ -57,7 +58,7 @@ def main() -> int:
     cluster = Cluster.connect(NAMESPACE)
     began = time.monotonic()
     try:
-        router = cluster.core.read_namespaced_service(ROUTER, RELEASE_NAMESPACE).spec.cluster_ip
+        router = os.environ.get("ROUTER") or cluster_address(cluster)
         teller = follow.Teller()
         first_version(cluster, teller, router)
         better_version(cluster, teller, router)
@@ -68,6 +69,12 @@ def main() -> int:
         console.print(f"[red]{error}[/red]\nRun `make demo` again to go on from here.")
         return 1
     return 0
+
+
+def cluster_address(cluster: Cluster) -> str:
+    """Reachable from a node of the cluster, which the bare machine is."""
+    address: str = cluster.core.read_namespaced_service(ROUTER, RELEASE_NAMESPACE).spec.cluster_ip
+    return address
 
 
 def first_version(cluster: Cluster, teller: follow.Teller, router: str) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Bring a bare Debian 12 machine to a running Slipway, step by step, with a display of how far it is.
+"""Bring a bare Debian 12 machine, or with CLUSTER=kind one with Docker, to a running Slipway, step by step.
 
 Standard library only: it makes the Python environment that everything else runs in. Every step is quick when
 its work is done already, so a failed or interrupted set-up is resumed by the same command. Full output of each
@@ -31,26 +31,43 @@ class Step:
     """Time on 2 cores, from bare and when cached."""
 
 
-STEPS = (
-    Step("python", "Python environment", ("e2e/python-environment",), "1 min; 1s"),
-    Step("data", "Sample data", ("e2e/sample-data",), "20s; 1s"),
+PYTHON = Step("python", "Python environment", ("e2e/python-environment",), "1 min; 1s")
+DATA = Step("data", "Sample data", ("e2e/sample-data",), "20s; 1s")
+BARE = (
+    PYTHON,
+    DATA,
     Step("binaries", "Kubernetes, etcd, containerd", ("e2e/cluster/slipway-cluster", "build"), "12 min; 1s"),
     Step("images", "Container images", ("images/build",), "8 min; 5s"),
     Step("cluster", "Cluster", ("e2e/cluster/slipway-cluster", "up"), "20s"),
     Step("load", "Images into the cluster", ("images/build", "--load"), "2 min; 5s"),
     Step("chart", "Slipway's chart", ("e2e/install",), "40s"),
 )
+KIND_FILES = (f"IMAGES={CACHE}/kind/values.json", "VALUES=e2e/values-kind.yaml")
+KIND = (
+    PYTHON,
+    DATA,
+    Step("cluster", "Cluster (kind)", ("e2e/kind", "up"), "1 min; 1s"),
+    Step("images", "Container images", ("e2e/kind", "images"), "10 min; 10s"),
+    Step("load", "Images into the cluster", ("e2e/kind", "load"), "1 min; 10s"),
+    Step("chart", "Slipway's chart", ("env", *KIND_FILES, "e2e/install"), "1 min"),
+)
+CLUSTERS = {"bare": BARE, "kind": KIND}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--until", choices=[step.name for step in STEPS], default=STEPS[-1].name)
+    cluster = os.environ.get("CLUSTER", "bare")
+    if cluster not in CLUSTERS:
+        print(f"CLUSTER is {cluster}: set one of {', '.join(CLUSTERS)}", file=sys.stderr)
+        return 2
+    steps = CLUSTERS[cluster]
+    parser.add_argument("--until", choices=[step.name for step in steps], default=steps[-1].name)
     until = parser.parse_args().until
-    if problem := missing():
+    if problem := missing() if cluster == "bare" else missing_for_kind():
         print(problem, file=sys.stderr)
         return 2
     LOGS.mkdir(parents=True, exist_ok=True)
-    wanted = STEPS[: [step.name for step in STEPS].index(until) + 1]
+    wanted = steps[: [step.name for step in steps].index(until) + 1]
     began = time.monotonic()
     for number, step in enumerate(wanted, 1):
         if not run(f"[{number}/{len(wanted)}] {step.title}", step):
@@ -69,6 +86,15 @@ def missing() -> str | None:
         return (
             "The bare-machine cluster needs Debian 12's apt-get: elsewhere use CLUSTER=kind or make install."
         )
+    return None
+
+
+def missing_for_kind() -> str | None:
+    lacking = [name for name in ("docker", "kind", "kubectl", "helm") if shutil.which(name) is None]
+    if lacking:
+        return f"CLUSTER=kind needs {', '.join(lacking)} on the PATH: install that, then run this again."
+    if subprocess.run(["docker", "info"], capture_output=True).returncode != 0:
+        return "Docker doesn't answer (docker info fails): start it, then run this again."
     return None
 
 

@@ -41,6 +41,8 @@ def test_helm_finds_nothing_to_complain_about(helm: Helm, values: str) -> None:
         ({"store": {"embedded": {"bucket": "My"}}}, "at '/store/embedded/bucket': 'My' does not match"),
         ({"operator": {"logLevel": "debug"}}, "at '/operator/logLevel': value must be one of 'DEBUG'"),
         ({"namespaces": [{"name": "demo"}, {"name": "demo"}]}, "namespaces lists demo twice"),
+        ({"router": {"service": {"nodePorts": {"http": 30080}}}}, "set router.service.type to NodePort or"),
+        ({"router": {"service": {"nodePorts": {"https": 1}}}}, "additional properties 'https' not allowed"),
         (
             {"namespaces": [{"name": "demo"}], "operator": {"watchNamespaces": ["other"]}},
             "add it to operator.watchNamespaces",
@@ -170,6 +172,13 @@ def test_the_operator_learns_from_its_environment_what_the_values_say(helm: Helm
     assert settings.router_hosts == {"team-a": ("example.com",)}
     assert settings.lease_name == "slipway-operator"
     assert settings.progress_service == "slipway-leader"
+
+
+def test_the_router_is_at_the_nodes_ports_that_were_asked_for(helm: Helm) -> None:
+    ports = pick(helm.render(EVERYTHING), "Service", "slipway-router")["spec"]["ports"]
+    assert [port.get("nodePort") for port in ports] == [30080, None]
+    ports = pick(helm.render(), "Service", "slipway-router")["spec"]["ports"]
+    assert [port.get("nodePort") for port in ports] == [None, None]
 
 
 def test_only_a_namespace_to_be_created_is_created_and_it_is_restricted_and_kept(helm: Helm) -> None:

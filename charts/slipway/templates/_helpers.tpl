@@ -42,6 +42,11 @@ capabilities: {drop: [ALL]}
 {{- if gt (len .Release.Name) 40 -}}
 {{- fail (printf "the release name %s has %d characters, names derived from it would be too long: take one of at most 40, such as slipway" .Release.Name (len .Release.Name)) -}}
 {{- end -}}
+{{- with .Values.router.service -}}
+{{- if and .nodePorts (eq .type "ClusterIP") -}}
+{{- fail "router.service.nodePorts has no meaning with type ClusterIP: set router.service.type to NodePort or LoadBalancer" -}}
+{{- end -}}
+{{- end -}}
 {{- $seen := dict -}}
 {{- range .Values.namespaces -}}
 {{- if hasKey $seen .name -}}

@@ -52,7 +52,7 @@ def test_a_namespace_nobody_may_look_at_may_still_be_worked_in(as_nobody: Cluste
 
 def test_a_cluster_that_does_not_answer_is_told(tmp_path: Path) -> None:
     (port,) = apiserver.free_ports(1)
-    nowhere = client.Configuration(host=f"http://127.0.0.1:{port}")  # type: ignore[no-untyped-call]  # untyped
+    nowhere = client.Configuration(host=f"http://127.0.0.1:{port}")
     with client.ApiClient(nowhere) as made:
         cluster = Cluster(client.CustomObjectsApi(made), client.CoreV1Api(made), "demo")
         with pytest.raises(NoConnection, match=r"no answer from the cluster: .*refused"):
@@ -61,11 +61,12 @@ def test_a_cluster_that_does_not_answer_is_told(tmp_path: Path) -> None:
 
 def test_a_cluster_without_slipway_is_told(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slipway.cli.cluster.VERSION", "v9")
-    for ask in (
+    asks: list[Callable[[], Any]] = [
         lambda: shop.cluster.get("ModelDeployment", "fashion"),
         lambda: shop.cluster.list("ModelDeployment"),
         lambda: shop.cluster.annotate("ModelDeployment", "fashion", {}),
-    ):
+    ]
+    for ask in asks:
         with pytest.raises(CliError, match="Slipway isn't installed in this cluster"):
             ask()
 
