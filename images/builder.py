@@ -60,6 +60,11 @@ IMAGES = {
 }
 
 
+ONE_SHOT = ("jobs",)
+"""Images whose older builds go from the node once no container has them. A serving revision, by contrast, may be
+asked for again long after its pods are gone."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="images/build", description="Builds Slipway's images; see images/README.md."
@@ -239,6 +244,9 @@ def load_new(layout: Layout, image: str, containerd: Containerd) -> None:
     began = time.monotonic()
     sent = containerd.load(layout, image)
     say(f"{name_of(image)}: loaded in {time.monotonic() - began:.0f} s, {sent / 1e6:,.0f} MB sent")
+    if name_of(image) in ONE_SHOT:
+        others = {other for other in containerd.images() if name_of(other) == name_of(image)} - {image}
+        containerd.forget(others - containerd.in_use())
 
 
 def step(name: str, what: str, command: list[str]) -> None:

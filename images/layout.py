@@ -142,6 +142,15 @@ class Containerd:
             raise SystemExit(f"images/build: containerd didn't take {reference}: {message}")
         return sent
 
+    def in_use(self) -> set[str]:
+        """Images that a container has, running or ended."""
+        return {line.split()[1] for line in self._run("containers", "ls").splitlines()[1:]}
+
+    def forget(self, references: Collection[str]) -> None:
+        """Remove these images; containerd then drops the layers that no other one has."""
+        if references:
+            self._run("images", "rm", "--sync", *references)
+
     def _run(self, *arguments: str) -> str:
         done = subprocess.run([*self.command, *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
