@@ -16,7 +16,11 @@ Manifest = dict[str, Any]
 EVERYTHING: Manifest = {
     "namespaces": [{"name": "team-a", "create": True}, {"name": "team-b"}],
     "imagePullSecrets": [{"name": "registry"}],
-    "router": {"replicas": 3, "service": {"type": "LoadBalancer", "nodePorts": {"http": 30080}}, "hosts": {"team-a": ["example.com"]}},
+    "router": {
+        "replicas": 3,
+        "service": {"type": "LoadBalancer", "nodePorts": {"http": 30080}},
+        "hosts": {"team-a": ["example.com"]},
+    },
     "store": {"embedded": {"storageClassName": "fast", "size": "20Gi"}},
     "operator": {"logLevel": "DEBUG", "watchNamespaces": ["team-a", "team-b", NAMESPACE]},
 }
