@@ -91,6 +91,8 @@ def main() -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / "lock", "w") as lock:
         wait_for(lock)
+        # What an interrupted or failed build leaves holds gigabytes; with the lock nobody else can be building.
+        subprocess.run(buildah("rm", "--all"), stdout=subprocess.DEVNULL, check=True)
         layout = Layout(CACHE / "layout")
         base = reference("base", "")
         for name in dict.fromkeys(["base", *names]):
