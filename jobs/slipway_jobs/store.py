@@ -4,6 +4,7 @@
 (contract.config.STORE_ENV). A file is put whole or not at all; a folder is put with its mark last.
 """
 
+import errno
 import os
 import random
 import time
@@ -21,6 +22,8 @@ from slipway_jobs.failure import Failure, InvalidConfig
 
 ATTEMPTS = 4
 FIRST_PAUSE = 1.0
+PASSING = (errno.EIO, errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EIO))
+"""What s3fs makes of SlowDown, ServiceUnavailable and InternalError; a store that is shutting down says the last."""
 """Seconds; doubles with each attempt, with jitter so that many pods don't come back at once."""
 T = TypeVar("T")
 
@@ -240,7 +243,7 @@ def _may_pass(error: BaseException) -> bool:
         return True
     # s3fs translates what S3 answers (SlowDown, InternalError) to a bare OSError.
     return isinstance(error, OSError) and (
-        error.errno is None or (type(error) is OSError and error.errno in (5, 16))
+        error.errno is None or (type(error) is OSError and error.errno in PASSING)
     )
 
 

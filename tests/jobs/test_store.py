@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from s3fs.errors import ERROR_CODE_TO_EXCEPTION  # type: ignore[import-untyped]  # untyped
 
 from slipway.contract.report import ExitCode
 from slipway_jobs.failure import Failure
@@ -125,6 +126,21 @@ def test_an_unreachable_store_is_tried_four_times_with_longer_pauses() -> None:
     assert (failure.value.reason, failure.value.exit_code) == ("StoreUnreachable", ExitCode.STORE)
     assert len(pauses) == 3
     assert pauses[2] > pauses[0]
+
+
+@pytest.mark.parametrize("answer", ["InternalError", "ServiceUnavailable", "SlowDown", "500", "503"])
+def test_a_store_that_answers_that_it_can_not_now_is_tried_again(
+    answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store({"SLIPWAY_STORE_URI": f"file://{tmp_path}"}, sleep=lambda seconds: None)
+
+    def busy(*arguments: Any) -> bytes:
+        raise ERROR_CODE_TO_EXCEPTION[answer]("We encountered an internal error, please try again.")
+
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.cat_file", busy)
+    with pytest.raises(Failure, match="tried 4 times") as failure:
+        store.read("store://a")
+    assert failure.value.exit_code == ExitCode.STORE
 
 
 def test_an_error_of_ours_is_not_taken_for_the_network(
