@@ -45,9 +45,12 @@ def failed(task: str, attempt: int, failure: Failure) -> Outcome:
 
 
 def unexpected(error: BaseException) -> Failure:
-    """A fault of ours: the last lines of the traceback are the message."""
-    lines = traceback.format_exception(error)
-    return Failure("InternalError", "".join(lines)[-1500:], ExitCode.INTERNAL)
+    """A fault of ours: the log has the traceback, the message what it ends with and where that was."""
+    traceback.print_exception(error)
+    said = "".join(traceback.format_exception_only(error)).strip()[:600]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return Failure("InternalError", f"{said}{where}; the pod's log has the traceback.", ExitCode.INTERNAL)
 
 
 def write(report: Outcome, path: str | None = None) -> None:

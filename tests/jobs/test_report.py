@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -76,3 +77,16 @@ def test_figures_outlive_what_is_for_people() -> None:
 def test_a_short_report_is_left_as_it_is() -> None:
     told = train_report(log_tail="step 1\n")
     assert TrainReport.model_validate(json.loads(report.fit(told))) == told
+
+
+def test_a_fault_of_ours_is_one_sentence_and_its_traceback_is_in_the_log(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    try:
+        raise ValueError("a bug")
+    except ValueError as error:
+        failure = report.unexpected(error)
+    assert re.fullmatch(
+        r"ValueError: a bug \(test_report.py, line \d+\); the pod's log has the traceback.", failure.message
+    )
+    assert "Traceback" in capsys.readouterr().err
