@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 WINDOW = timedelta(minutes=10)
 NOTE_LIMIT = 1024
+"""Bytes, as the API server counts."""
 REMEMBERED = 10_000
 REPORTER = "slipway.dev/operator"
 
@@ -40,7 +41,7 @@ class Recorder:
 
     async def record(self, regarding: Manifest, event: Event) -> None:
         """Post it, or count it in the one posted lately."""
-        note = event.message if len(event.message) <= NOTE_LIMIT else event.message[: NOTE_LIMIT - 1] + "…"
+        note = _cut(event.message)
         key = (regarding["metadata"]["uid"], event.reason, note)
         now = self._now()
         series = self._recent.get(key)
@@ -96,6 +97,14 @@ class Recorder:
 def micro(time: datetime) -> str:
     """As a Kubernetes MicroTime."""
     return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _cut(message: str) -> str:
+    raw = message.encode()
+    if len(raw) <= NOTE_LIMIT:
+        return message
+    mark = "…"
+    return raw[: NOTE_LIMIT - len(mark.encode())].decode(errors="ignore") + mark
 
 
 def _counted(count: int, now: datetime) -> Mapping[str, Any]:

@@ -63,10 +63,13 @@ def test_an_event_that_ran_out_on_the_server_is_posted_anew() -> None:
     assert len(posted.events) == 1
 
 
-def test_a_long_note_is_cut() -> None:
+def test_a_long_note_is_cut_to_the_bytes_that_the_server_takes() -> None:
     posted = Posted()
     posted.record("x" * 5000)
-    assert len(posted.events[0]["note"]) == NOTE_LIMIT
+    posted.record("€" * 5000)
+    ascii_, euros = (event["note"] for event in posted.events)
+    assert len(ascii_.encode()) == NOTE_LIMIT
+    assert euros == "€" * 340 + "…"  # no half a character
 
 
 def test_an_event_that_cannot_be_posted_is_logged_and_let_go(
