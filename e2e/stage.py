@@ -211,11 +211,26 @@ class Stage:
         began = time.monotonic()
         if crash:
             self._kill(name)
+            self.wait_until_led_since(now())
         else:
             self("delete", "pod", name, "--grace-period=0", "--force", namespace=RELEASE_NAMESPACE)
-        self.wait_for_leader(90, other_than=name)
+            self.wait_for_leader(90, other_than=name)
         how = "crashed" if crash else "deleted"
-        print(f"leader {how}; another held the Lease after {time.monotonic() - began:.1f}s", flush=True)
+        print(f"leader {how}; led again after {time.monotonic() - began:.1f}s", flush=True)
+
+    def wait_until_led_since(self, crash: datetime, seconds: float = 90) -> None:
+        """By the standby, or by the same pod where its new container was faster than the Lease's end."""
+        deadline = time.monotonic() + seconds
+        while True:
+            lease = self.get("lease", "slipway-operator", RELEASE_NAMESPACE)
+            assert lease is not None
+            if (
+                lease["spec"].get("holderIdentity")
+                and datetime.fromisoformat(lease["spec"]["renewTime"]) > crash
+            ):
+                return
+            assert time.monotonic() < deadline, f"nobody leads within {seconds:g}s"
+            time.sleep(PAUSE_SECONDS)
 
     def _kill(self, pod: str) -> None:
         """A process can't be killed by kubectl; the bare machine's node can be entered."""

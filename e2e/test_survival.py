@@ -10,10 +10,10 @@ from stage import Manifest, Stage, condition, stands, status
 
 LONG: Manifest = {
     "model": {"cnn": {"width": 32, "blocks": [2, 2]}},
-    "hyperparameters": {"epochs": 60, "batchSize": 64, "learningRate": 0.05, "seed": 0},
+    "hyperparameters": {"epochs": 400, "batchSize": 64, "learningRate": 0.05, "seed": 0},
     "checkpoints": {"interval": "3s", "keep": 2},
 }
-"""A training of about a minute."""
+"""A training of about a minute and a half."""
 KILL_BACKEND = """
 for process in /proc/[0-9]*; do
   read -r program < $process/cmdline || true
@@ -29,6 +29,7 @@ def test_a_run_whose_pod_and_whose_leader_are_killed_goes_on_from_its_checkpoint
     seen = [percent_over(stage, 0)]
 
     def saved(found: Manifest) -> bool:
+        assert status(found)["phase"] == "Running", "the run is too short for this test"
         return "checkpoint" in status(found)
 
     before = stage.until("TrainingRun", "survivor", "a checkpoint is in the store", saved)
