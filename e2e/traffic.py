@@ -61,7 +61,7 @@ class Traffic:
 
     async def _run(self) -> None:
         url = f"http://{self.router}/v2/models/{self.model}/infer"
-        body = {
+        body: dict[str, object] = {
             "inputs": [
                 {
                     "name": "image",
