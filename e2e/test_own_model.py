@@ -1,6 +1,7 @@
 """Bring your own ONNX: examples/own-onnx as it stands, two objects and no training."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +65,10 @@ def test_an_onnx_file_made_elsewhere_is_served_with_its_own_answers(
     np.testing.assert_allclose(
         ask.over_grpc(router, "own.e2e", "own", images), expected, rtol=1e-4, atol=1e-4
     )
+
+    # From inside the cluster, by the address that the status names.
+    (pod,) = stage.pods("own", "ModelDeployment")
+    asks = f"from urllib.request import urlopen; print(urlopen({served['url'] + '/v2/models/own'!r}).read().decode())"
+    metadata = json.loads(stage("exec", pod["metadata"]["name"], "-c", "triton", "--", "python3", "-c", asks))
+    assert metadata["name"] == "own"
+    assert metadata["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 8, 8]}]
