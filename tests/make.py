@@ -484,6 +484,7 @@ def job(
     created: datetime = NOW,
     admitted: datetime | None = NOW,
     finished: datetime | None = None,
+    pods: int = 1,
 ) -> Manifest:
     """One attempt of the owner; ended is Complete or Failed."""
     labels = {
@@ -516,6 +517,7 @@ def job(
         },
         "spec": {
             "suspend": suspend,
+            "completions": pods,
             "template": {"spec": {"containers": [{"name": "main", "image": "registry.test/slipway/jobs:1"}]}},
         },
         "status": status,
@@ -574,9 +576,9 @@ def waiting_pod(
     return pod(job, phase="Pending", containerStatuses=[main])
 
 
-def unschedulable_pod(job: Manifest, message: str) -> Manifest:
+def unschedulable_pod(job: Manifest, message: str, index: int = 0) -> Manifest:
     scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
-    return pod(job, phase="Pending", conditions=[scheduled])
+    return pod(job, index=index, phase="Pending", conditions=[scheduled])
 
 
 def succeeded(owner: Manifest, name: str, report: str, **rest: Any) -> list[Manifest]:

@@ -2,9 +2,13 @@
 
 torchrun exits with 1 whatever its workers exit with, and a worker that is killed writes nothing; so each worker
 leaves its report in a file, and this process makes the one Report from files, exit status and the cgroup.
+
+Of several nodes, the first pod that fails ends the Job, and Kubernetes removes the others with their reports. So a
+node that only lost another one holds back: the one that failed by itself must be the first to end.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +27,12 @@ REPORTS_ENV = "SLIPWAY_WORKER_REPORTS"
 """Folder where each worker leaves <rank>.json."""
 TAIL = 40
 """Lines of the log that are kept for the Report."""
+AGENT_LOST = re.compile(r"^torch\.distributed\.Dist(?:Network|Store)Error: (.*)$", re.MULTILINE)
+"""What torchrun itself ends with where it can't reach the other nodes; no worker has begun by then."""
+AGENT_KILLED = re.compile(r"^\s*traceback\s*: Signal (\d+) ", re.MULTILINE)
+"""How torchrun tells that a worker was killed."""
+HELD_BACK = 30.0
+"""Seconds in which the node that is to blame must have ended: torchrun gives its other workers so long to stop."""
 
 
 def run(config: JobConfig, task: TrainTask) -> Outcome:
@@ -47,7 +57,18 @@ def run(config: JobConfig, task: TrainTask) -> Outcome:
         assert child.stdout is not None, "asked for a pipe above"
         tail = _copy(child.stdout)
         status = child.wait()
-        return judge(config.attempt, status, _read(reports), oom_kills() - kills, told_to_stop.is_set(), tail)
+        told = judge(config.attempt, status, _read(reports), oom_kills() - kills, told_to_stop.is_set(), tail)
+        if task.num_nodes > 1 and told.exit_code == ExitCode.COMMUNICATION:
+            _hold_back(told_to_stop)
+        return told
+
+
+def _hold_back(told_to_stop: threading.Event) -> None:
+    """Until SIGTERM, which comes when another pod has failed."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if not told_to_stop.is_set():
+        print(f"train: lost another node; waits up to {HELD_BACK:g}s for it to say why", flush=True)
+        signal.sigtimedwait({signal.SIGTERM}, HELD_BACK)
 
 
 def command(task: TrainTask) -> list[str]:
@@ -78,12 +99,14 @@ def judge(
     failures.sort(key=lambda found: found.exit_code == ExitCode.COMMUNICATION)
     if failures and not (oom_killed and failures[0].exit_code == ExitCode.COMMUNICATION):
         return failures[0].model_copy(update={"log_tail": tail})
-    failure = _unreported(status, oom_killed, told_to_stop)
+    failure = _unreported(status, oom_killed, told_to_stop, tail)
     return report.failed("train", attempt, failure).model_copy(update={"log_tail": tail})
 
 
-def _unreported(status: int, oom_killed: int, told_to_stop: bool) -> Failure:
+def _unreported(status: int, oom_killed: int, told_to_stop: bool, tail: str) -> Failure:
     number = -status if status < 0 else status - 128 if status > 128 else 0
+    if by_signal := AGENT_KILLED.search(tail):
+        number = int(by_signal[1])
     if oom_killed:
         return Failure(
             "OutOfMemory",
@@ -95,6 +118,9 @@ def _unreported(status: int, oom_killed: int, told_to_stop: bool) -> Failure:
         return Failure(
             "Preempted", "Stopped by SIGTERM before a checkpoint could be saved.", ExitCode.PREEMPTED
         )
+    if lost := AGENT_LOST.search(tail):
+        said = f"The nodes did not find each other: {lost[1][:300]}"
+        return Failure("CommunicationLost", said, ExitCode.COMMUNICATION)
     if number:
         return Failure(
             "WorkerKilled",

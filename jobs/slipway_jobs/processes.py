@@ -21,11 +21,14 @@ class Process:
 
     def any(self, flag: bool) -> bool:
         """True everywhere if it is true anywhere, so that all leave at the same step."""
+        return bool(self.highest(int(flag)))
+
+    def highest(self, value: int) -> int:
         if self.world == 1:
-            return flag
-        told = torch.tensor([int(flag)], device=self.device)
+            return value
+        told = torch.tensor([value], device=self.device)
         dist.all_reduce(told, op=dist.ReduceOp.MAX)
-        return bool(told.item())
+        return int(told.item())
 
     def sum(self, values: list[float]) -> list[float]:
         if self.world == 1:

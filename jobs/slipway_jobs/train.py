@@ -75,9 +75,10 @@ class Run:
         self.config, self.task, self.store, self.process = config, task, store, process
         self.told = task.hyperparameters
         recipe.check_augmentation(task.dataset.augmentation)
-        if self.told.batch_size < process.world:
+        if self.told.batch_size % process.world:
             raise InvalidConfig(
-                f"hyperparameters.batchSize is {self.told.batch_size}, less than the {process.world} processes."
+                f"hyperparameters.batchSize is {self.told.batch_size}; {process.world} processes share it, so it"
+                f" must be a multiple of {process.world}."
             )
         self.data = self._load()
         self.train = self.data.rows("train")
@@ -144,6 +145,12 @@ class Run:
 
     def _resume(self) -> None:
         found = self.checkpoints.newest_whole()
+        step = found[1] if found is not None else 0
+        # Each process reads the store by itself; with different answers they would wait for each other for ever.
+        if self.process.any(step != self.process.highest(step)):
+            raise Failure(
+                "StoreUnreachable", "The processes found different checkpoints in the store.", ExitCode.STORE
+            )
         if found is None:
             return
         state, self.step = found

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import PurePosixPath
@@ -17,6 +18,8 @@ NAME = "slipway.dev/name"
 ATTEMPT = "slipway.dev/attempt"
 REVISION = "slipway.dev/revision"
 TASK = "slipway.dev/task"
+COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
+"""Kubernetes sets this annotation on the pods of an Indexed Job: the rank of the node."""
 KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 MANAGED = {MANAGED_BY: "slipway"}
 
@@ -27,6 +30,8 @@ MAIN = "main"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WORKSPACE_SIZE = "20Gi"
 TMP_SIZE = "2Gi"
+MASTER_PORT = 29500
+"""Where torchrun on node 0 listens for the others; the port that Kubeflow Trainer uses."""
 POD_SETTINGS = ("nodeSelector", "tolerations", "priorityClassName", "imagePullSecrets")
 """What `pod` of a spec may set in a pod's spec; labels and annotations go to its metadata."""
 
@@ -39,6 +44,17 @@ _SUFFIXES = {
 _QUANTITY = re.compile(
     rf"(?P<number>[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?)(?P<suffix>{'|'.join(filter(None, _SUFFIXES))})?"
 )
+
+
+@dataclass(frozen=True)
+class Gang:
+    """Pods that train together by torchrun."""
+
+    nodes: int
+    processes: int
+    """On each node."""
+    patience: int
+    """Seconds that a node waits for the others to come."""
 
 
 def labels(
@@ -120,28 +136,28 @@ def job(
     pod: Mapping[str, Any] | None = None,
     deadline_seconds: int | None = None,
     progress: bool = False,
-    nodes: int = 1,
-    subdomain: str | None = None,
+    gang: Gang | None = None,
     suspend: bool = False,
     queue: str | None = None,
 ) -> dict[str, Any]:
     """A Job that runs `slipway-jobs <task>` with the JobConfig of the ConfigMap of the same name.
 
-    resources and pod are the spec's fields as on the wire. With nodes > 1 the Job is Indexed and its pods
-    find each other under subdomain (the headless Service). A Job with a queue starts suspended: Kueue
-    resumes it, we never touch `suspend` then.
+    resources and pod are the spec's fields as on the wire. The Job of a gang is Indexed, and its pods find each
+    other by the headless Service of the same name (rendezvous). backoffLimit 0 makes the first pod that fails the
+    end of all. A Job with a queue starts suspended: Kueue resumes it, we never touch `suspend` then.
     """
+    nodes = gang.nodes if gang is not None else 1
     child_labels = labels(owner, attempt=attempt, task=task)
     spec: dict[str, Any] = {
         "backoffLimit": 0,
         "podReplacementPolicy": "Failed",
         "completions": nodes,
         "parallelism": nodes,
-        "completionMode": "Indexed" if nodes > 1 else "NonIndexed",
+        "completionMode": "Indexed" if gang is not None else "NonIndexed",
         "suspend": suspend or queue is not None,
         "template": {
             "metadata": pod_metadata(child_labels, pod),
-            "spec": _job_pod(name, task, image, resources, pod, progress, subdomain),
+            "spec": _job_pod(name, task, image, resources, pod, progress, gang),
         },
     }
     if deadline_seconds is not None:
@@ -152,6 +168,36 @@ def job(
         "metadata": metadata(owner, name, labels(owner, attempt=attempt, task=task, queue=queue)),
         "spec": spec,
     }
+
+
+def rendezvous(owner: Owner, name: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    """The headless Service by which the pods of a gang find each other."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(owner, name, labels),
+        "spec": {
+            "clusterIP": "None",
+            # Nodes have to find each other before they are ready.
+            "publishNotReadyAddresses": True,
+            "selector": dict(labels),
+        },
+    }
+
+
+def gang_env(job: str, gang: Gang) -> list[dict[str, Any]]:
+    """What torchrun reads on each node; the names are its flags'."""
+    return [
+        {"name": "PET_NNODES", "value": str(gang.nodes)},
+        {"name": "PET_NPROC_PER_NODE", "value": str(gang.processes)},
+        {
+            "name": "PET_NODE_RANK",
+            "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{COMPLETION_INDEX}']"}},
+        },
+        {"name": "PET_MASTER_ADDR", "value": f"{job}-0.{job}"},
+        {"name": "PET_MASTER_PORT", "value": str(MASTER_PORT)},
+        {"name": "PET_RDZV_CONF", "value": f"timeout={gang.patience}"},
+    ]
 
 
 def pod_metadata(labels: Mapping[str, str], pod: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -225,7 +271,7 @@ def _job_pod(
     resources: Mapping[str, Any] | None,
     pod: Mapping[str, Any] | None,
     progress: bool,
-    subdomain: str | None,
+    gang: Gang | None,
 ) -> dict[str, Any]:
     config_path = PurePosixPath(config.CONFIG_PATH)
     token_path = PurePosixPath(config.PROGRESS_TOKEN_PATH)
@@ -268,6 +314,7 @@ def _job_pod(
             {"name": "HOME", "value": "/tmp"},
             {"name": "SLIPWAY_NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
             {"name": "SLIPWAY_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            *(gang_env(name, gang) if gang is not None else ()),
         ],
         "securityContext": container_security_context(),
         "terminationMessagePath": config.TERMINATION_PATH,
@@ -285,6 +332,7 @@ def _job_pod(
         "volumes": volumes,
         **pod_settings(pod),
     }
-    if subdomain is not None:
-        spec["subdomain"] = subdomain
+    if gang is not None:
+        # With the hostname that Kubernetes gives each pod of an Indexed Job: <job>-<rank>.<job>.
+        spec["subdomain"] = name
     return spec

@@ -257,6 +257,8 @@ REFUSED = [
         {"hyperparameters.optimizer": "AdamW"},
         "momentum belongs to SGD: remove it, or set optimizer: SGD",
     ),
+    (RUN, {"trainer.numNodes": 3}, "trainer.numNodes share hyperparameters.batchSize equally"),
+    (RUN, {"trainer.numNodes": 65}, "should be less than or equal to 64"),
     (RUN, {"checkpoints.interval": "0s"}, "checkpoints.interval must be longer than 0s"),
     (RUN, {"activeDeadline": "1 day"}, "spec.activeDeadline"),
     (

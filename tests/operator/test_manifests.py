@@ -65,11 +65,44 @@ def test_a_job_is_one_try() -> None:
     assert main_of(job())["command"] + main_of(job())["args"] == ["slipway-jobs", "train"]
 
 
-def test_several_nodes_are_indexed_under_a_subdomain() -> None:
-    manifest = job(nodes=3, subdomain="digits")
-    spec = manifest["spec"]
+def test_the_pods_of_a_gang_have_ranks_names_and_what_torchrun_reads() -> None:
+    manifest = job(gang=manifests.Gang(nodes=3, processes=2, patience=720))
+    spec, pod = manifest["spec"], pod_of(manifest)
     assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 3, 3)
-    assert pod_of(manifest)["subdomain"] == "digits"
+    # The first pod that fails ends all: none of the fields that would let the others go on.
+    assert spec["backoffLimit"] == 0
+    assert not {"backoffLimitPerIndex", "maxFailedIndexes", "podFailurePolicy", "successPolicy"} & set(spec)
+    assert pod["subdomain"] == manifest["metadata"]["name"] == "digits-1"
+    found = {variable.pop("name"): variable for variable in main_of(manifest)["env"]}
+    assert {name: found[name] for name in found if name.startswith("PET_")} == {
+        "PET_NNODES": {"value": "3"},
+        "PET_NPROC_PER_NODE": {"value": "2"},
+        "PET_NODE_RANK": {
+            "valueFrom": {
+                "fieldRef": {"fieldPath": "metadata.annotations['batch.kubernetes.io/job-completion-index']"}
+            }
+        },
+        "PET_MASTER_ADDR": {"value": "digits-1-0.digits-1"},
+        "PET_MASTER_PORT": {"value": "29500"},
+        "PET_RDZV_CONF": {"value": "timeout=720"},
+    }
+
+
+def test_a_pod_alone_has_nothing_of_a_gang() -> None:
+    manifest = job()
+    assert (manifest["spec"]["completionMode"], manifest["spec"]["completions"]) == ("NonIndexed", 1)
+    assert "subdomain" not in pod_of(manifest)
+    assert not [name for name in env_of(manifest) if name.startswith("PET_")]
+
+
+def test_the_service_of_a_gang_gives_addresses_before_the_pods_are_ready() -> None:
+    chosen = manifests.labels(OWNER, attempt=1, task="train")
+    service = manifests.rendezvous(OWNER, "digits-1", chosen)
+    spec = service["spec"]
+    assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
+    pods = job(gang=manifests.Gang(2, 1, 600), attempt=1)["spec"]["template"]["metadata"]["labels"]
+    assert spec["selector"].items() <= pods.items()
+    assert service["metadata"]["ownerReferences"][0]["uid"] == "u1"
 
 
 def test_a_queued_job_starts_suspended_and_carries_the_queue() -> None:

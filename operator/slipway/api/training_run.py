@@ -73,7 +73,8 @@ class Hyperparameters(Wire):
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     """How often each row of train is seen."""
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 256
-    """Rows per step, over all nodes."""
+    """Rows per step over all nodes, each of which takes an equal share: steps and learningRate stay as they are with
+    more nodes."""
     optimizer: Literal["SGD", "AdamW"] = "SGD"
     """Which optimizer."""
     learning_rate: Annotated[float, Field(gt=0)]
@@ -103,7 +104,7 @@ class Trainer(Wire):
     """Where it is trained, as in Kubeflow Trainer."""
 
     num_nodes: Annotated[int, Field(ge=1, le=64)] = 1
-    """Pods that train together."""
+    """Pods that train together; each has resourcesPerNode, and the first that fails ends the attempt of all."""
     resources_per_node: Resources = Resources()
     """Requests and limits of each."""
 
@@ -155,6 +156,16 @@ class TrainingRunSpec(Wire):
     """The Model that the version joins."""
     pod: PodSettings = PodSettings()
     """Settings of the pods."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.trainer) || !has(self.trainer.numNodes) || !has(self.hyperparameters.batchSize)"
+                " || self.hyperparameters.batchSize % self.trainer.numNodes == 0",
+                "trainer.numNodes share hyperparameters.batchSize equally: make it a multiple of numNodes",
+            )
+        )
+    )
 
     MUTABLE: ClassVar[tuple[str, ...]] = ("suspend", "activeDeadline", "ttlAfterFinished")
     """Fields that may change after creation."""

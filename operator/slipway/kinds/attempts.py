@@ -25,7 +25,6 @@ from slipway.decision import Target
 
 REPORTS: TypeAdapter[Report] = TypeAdapter(Report)
 REASONS = {reason.value: reason for reason in Reason}
-INDEX = "batch.kubernetes.io/job-completion-index"
 
 # Exit codes of slipway-jobs: the class of the failure, and the reason where the report gives none.
 EXITS: dict[int, tuple[FailureClass, Reason]] = {
@@ -89,8 +88,12 @@ class Attempt:
     created: datetime
     admitted: datetime | None = None
     """Since when the Job isn't suspended (Kubernetes sets it anew when it is resumed)."""
+    pods: int = 1
+    """That run together."""
+    begun: int = 0
+    """Of them, those whose container has run."""
     started: datetime | None = None
-    """When its first container ran."""
+    """When the last of them began; None until all have."""
     finished: datetime | None = None
     report: Outcome | None = None
     """Of a success."""
@@ -117,8 +120,14 @@ def held(attempt: Attempt) -> tuple[Reason, str] | None:
     if attempt.blocked is not None:
         return attempt.blocked.reason, attempt.blocked.message
     if attempt.started is None:
-        return Reason.STARTING, "Waiting for its pod to start."
+        return Reason.STARTING, waiting_for_pods(attempt.pods, attempt.begun)
     return None
+
+
+def waiting_for_pods(pods: int, begun: int = 0) -> str:
+    if pods == 1:
+        return "Waiting for its pod to start."
+    return f"Waiting for its {pods} pods to start" + (f"; {begun} of them run." if begun else ".")
 
 
 def _read(objects: Objects, job: dict[str, Any]) -> Attempt:
@@ -126,6 +135,7 @@ def _read(objects: Objects, job: dict[str, Any]) -> Attempt:
     labels = metadata.get("labels") or {}
     pods = objects.owned(metadata["uid"], "Pod")
     number = int(labels.get(manifests.ATTEMPT, "1"))
+    together, starts = int(spec.get("completions") or 1), _starts(pods)
     ended = _condition(status, "Complete") or _condition(status, "Failed")
     report = failure = None
     if ended is not None and not any(_is_running(pod) for pod in pods):
@@ -138,7 +148,10 @@ def _read(objects: Objects, job: dict[str, Any]) -> Attempt:
         queue=labels.get(manifests.KUEUE_QUEUE),
         created=_time(metadata["creationTimestamp"]),
         admitted=_time(status["startTime"]) if status.get("startTime") else None,
-        started=min(_starts(pods), default=None),
+        pods=together,
+        begun=len(starts),
+        # A gang works only when all are there.
+        started=max(starts) if len(starts) >= together else None,
         finished=_time(ended.get("lastTransitionTime")) if ended is not None else None,
         report=report,
         failure=failure,
@@ -170,7 +183,7 @@ def _outcome(
 def _pod_failure(pod: dict[str, Any], time: datetime) -> Failure | None:
     status = pod.get("status") or {}
     ended = _terminated(pod)
-    node = int(_annotations(pod).get(INDEX, "0"))
+    node = _rank(pod)
     where = f" on node {node}"
     when = _time(ended["finishedAt"]) if ended and ended.get("finishedAt") else time
     code = int(ended["exitCode"]) if ended and "exitCode" in ended else None
@@ -271,7 +284,12 @@ def _log_tail(report: Outcome | None) -> str | None:
 
 
 def _rank_zero(pods: list[dict[str, Any]]) -> dict[str, Any] | None:
-    return min(pods, key=lambda pod: int(_annotations(pod).get(INDEX, "0")), default=None)
+    return next((pod for pod in pods if _rank(pod) == 0), None)
+
+
+def _rank(pod: dict[str, Any]) -> int:
+    """Pods of a Job that isn't Indexed are alone."""
+    return int(_annotations(pod).get(manifests.COMPLETION_INDEX, "0"))
 
 
 def _starts(pods: Iterable[dict[str, Any]]) -> list[datetime]:

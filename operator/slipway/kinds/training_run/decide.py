@@ -134,7 +134,7 @@ def _stand(world: World, last: Attempt) -> Decision:
         return Decision(status=say.suspended(world, last).dump(), events=_turned(world, "Suspended"))
     if last.suspended:
         return Decision(status=say.queued(world, last).dump())
-    if last.started is None and not _reports(world, last):
+    if last.started is None and not _reports(world, last) and not _ran(world, last):
         return _start(world, last)
     status, soon = say.running(world, last)
     return Decision(
@@ -224,6 +224,13 @@ def _taken(world: World, last: Attempt) -> NamedDigest:
 def _reports(world: World, last: Attempt) -> bool:
     """Its pod pushes progress, so it runs, whatever the cache has seen of it."""
     return world.progress is not None and world.progress.attempt == last.number
+
+
+def _ran(world: World, last: Attempt) -> bool:
+    """It was seen at work: its pods may be gone already while its Job is not said to have failed yet."""
+    trained = world.status.condition("Trained")
+    at_work = trained is not None and trained.reason == Reason.TRAINING
+    return at_work and world.status.phase == "Running" and world.status.attempt == last.number
 
 
 def _turned(world: World, phase: str) -> tuple[Event, ...]:

@@ -1,5 +1,6 @@
 """What a TrainingRun makes: the Job of an attempt with its orders, and the ModelVersion at the end."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ from slipway.kinds import versions
 from slipway.settings import Platform
 
 GPU = "nvidia.com/gpu"
+JOINING = 120
+"""Seconds from the start of the last pod until torchrun on it has found the others."""
 
 
 def owner(run: TrainingRun) -> Owner:
@@ -58,6 +61,7 @@ def attempt(
     )
     orders = JobConfig(owner=made_by, attempt=number, task=task)
     labels = manifests.labels(made_by, attempt=number, task="train")
+    gang = _gang(run) if nodes > 1 else None
     job = manifests.job(
         made_by,
         name,
@@ -67,11 +71,10 @@ def attempt(
         resources=spec.trainer.resources_per_node.dump(),
         pod=spec.pod.dump(),
         progress=True,
-        nodes=nodes,
-        subdomain=name if nodes > 1 else None,
+        gang=gang,
         queue=run.metadata.labels.get(manifests.KUEUE_QUEUE),
     )
-    service = (_rendezvous(made_by, name, labels),) if nodes > 1 else ()
+    service = (manifests.rendezvous(made_by, name, labels),) if gang is not None else ()
     return (*service, manifests.config_map(made_by, name, orders, labels), job)
 
 
@@ -117,22 +120,14 @@ def _processes(run: TrainingRun) -> int:
     return max(1, int(manifests.quantity(gpus))) if gpus is not None else 1
 
 
+def _gang(run: TrainingRun) -> manifests.Gang:
+    """startDeadline ends a run whose pods haven't all started; a node that waits must not give up before."""
+    patience = math.ceil(seconds(run.spec.start_deadline)) + JOINING
+    return manifests.Gang(run.spec.trainer.num_nodes, _processes(run), patience)
+
+
 def _parameters(run: TrainingRun) -> dict[str, str]:
     """Architecture and hyperparameters, one word each."""
     spec = run.spec
     model = {f"model.{name}": versions.in_words(value) for name, value in spec.model.dump().items()}
     return model | {name: versions.in_words(value) for name, value in spec.hyperparameters.dump().items()}
-
-
-def _rendezvous(made_by: Owner, name: str, labels: dict[str, str]) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": manifests.metadata(made_by, name, labels),
-        "spec": {
-            "clusterIP": "None",
-            # Nodes have to find each other before they are ready.
-            "publishNotReadyAddresses": True,
-            "selector": labels,
-        },
-    }

@@ -46,7 +46,7 @@ def waiting(world: "World", missing: Missing) -> TrainingRunStatus:
 def starting(world: "World", number: int, dataset: DatasetInput) -> TrainingRunStatus:
     """An attempt's Job is being made."""
     message = (
-        "Waiting for its pod to start."
+        attempts.waiting_for_pods(world.run.spec.trainer.num_nodes)
         if number == 1
         else f"Attempt {number} goes on from the last checkpoint."
     )
@@ -56,7 +56,7 @@ def starting(world: "World", number: int, dataset: DatasetInput) -> TrainingRunS
 
 
 def starting_pod(world: "World", last: Attempt, left: float) -> TrainingRunStatus:
-    reason, message = attempts.held(last) or (Reason.STARTING, "Waiting for its pod to start.")
+    reason, message = attempts.held(last) or (Reason.STARTING, attempts.waiting_for_pods(last.pods))
     if last.blocked is not None:
         message = f"{message} {clock.countdown(world, left)}"
     return _working(world, "Running", reason, message, attempt=last.number)

@@ -142,14 +142,6 @@ def test_a_run_made_anew_under_its_name_does_not_go_on_from_the_old_checkpoints(
     assert checkpoints("aaaaaaaa-1") != checkpoints("bbbbbbbb-1")
 
 
-def test_several_nodes_find_each_other_by_a_headless_service() -> None:
-    run = make.training_run(spec={"trainer": {"numNodes": 2}})
-    service, _, job = make.decide(run, DATA).create
-    assert service["spec"]["clusterIP"] == "None"
-    assert job["spec"]["completions"] == 2
-    assert job["spec"]["template"]["spec"]["subdomain"] == service["metadata"]["name"]
-
-
 def test_each_gpu_of_a_node_gets_a_process() -> None:
     run = make.training_run(spec={"trainer": {"resourcesPerNode": {"limits": {"nvidia.com/gpu": "2"}}}})
     task = JobConfig.model_validate_json(make.decide(run, DATA).create[0]["data"]["job.json"]).task
@@ -421,18 +413,6 @@ def test_a_node_that_took_its_pod_along_does_not_count() -> None:
     assert make.kinds_of(decision.create)[-1] == f"Job {NAME}-2"
 
 
-def test_the_first_node_to_fail_is_the_cause_not_those_that_lost_it() -> None:
-    run = make.training_run(spec={"trainer": {"numNodes": 2}, "failurePolicy": {"maxRestarts": 0}})
-    job = make.job(run, f"{NAME}-1", ended="Failed", reason="BackoffLimitExceeded")
-    lost = make.failure_report("train", "CommunicationLost", "Lost node 1.", 14)
-    pods = [
-        make.ended_pod(job, lost, 14, index=0, finished=make.at(50)),
-        make.ended_pod(job, exit_code=137, reason="OOMKilled", index=1, finished=make.at(55)),
-    ]
-    decision = make.decide(begun(run), DATA, job, *pods, now=make.at(60))
-    assert summary(decision).startswith("Out of memory on node 1 in attempt 1 of 1")
-
-
 def test_a_next_attempt_has_the_inputs_and_the_image_of_the_first() -> None:
     first = make.decide(RUN, DATA)
     moved = make.ready_dataset(digest=make.SMALL_DIGEST)
@@ -447,6 +427,34 @@ def test_a_next_attempt_has_the_inputs_and_the_image_of_the_first() -> None:
         decision.create[1]["spec"]["template"]["spec"]["containers"][0]["image"]
         == "registry.test/slipway/jobs:1"
     )
+
+
+def test_a_killed_training_process_is_tried_again_and_counts() -> None:
+    report = make.failure_report("train", "WorkerKilled", "A training process was ended by SIGKILL.", 70)
+    decision = make.decide(begun(), DATA, *attempts(1, report, 70, None), now=make.at(60))
+    assert summary(decision) == "A training process was ended by SIGKILL, tried once; next try in 5s."
+    assert decision.status is not None
+    assert decision.status["failure"]["class"] == "Internal"
+    assert (decision.status["restarts"], decision.again_in) == (1, 5)
+    later = make.decide(make.after(RUN, decision), DATA, *attempts(1, report, 70, None), now=make.at(65))
+    assert make.kinds_of(later.create)[-1] == f"Job {NAME}-2"
+    last = make.decide(begun(), DATA, *attempts(4, report, 70, None), now=make.at(240))
+    assert phase(last) == "Failed"
+
+
+def test_a_killed_container_without_a_report_is_tried_again_and_counts() -> None:
+    decision = make.decide(begun(), DATA, *attempts(1, "", 137, "Error"), now=make.at(60))
+    assert summary(decision).startswith("Ended on node 0 by signal 9 before it could report, tried once")
+    assert decision.status is not None
+    assert (decision.status["failure"]["class"], decision.status["restarts"]) == ("Internal", 1)
+
+
+def test_a_run_at_work_whose_pod_is_gone_is_not_said_to_have_never_started() -> None:
+    """The pod's end is known here, that of its Job not yet; startDeadline is long over."""
+    job = make.job(RUN, f"{NAME}-1")
+    told = make.after(RUN, running(job))
+    decision = make.decide(told, DATA, job, now=make.at(700))
+    assert phase(decision) == "Running"
 
 
 def test_a_lost_store_is_tried_again_without_end() -> None:
