@@ -309,7 +309,9 @@ def _pod_spec(
         # Both ask the sidecar, which replays examples: a Triton whose backend died stays ready by itself.
         "startupProbe": _probe("/ready", period=1, failures=600),
         "readinessProbe": _probe("/ready", period=2, failures=2),
-        "livenessProbe": _probe("/live", period=5, failures=3),
+        # One that answers wrong has nothing to drain, and unloading a dead backend took all of its time to exit:
+        # 43 s went by until a single replica answered again.
+        "livenessProbe": {**_probe("/live", period=5, failures=3), "terminationGracePeriodSeconds": 2},
         "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
         "volumeMounts": [
             {"name": "models", "mountPath": REPOSITORY, "readOnly": True},
