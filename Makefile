@@ -28,10 +28,10 @@ demo:  ## from a bare machine to a model in canary traffic, and watch it happen
 test:  ## every test there is, unit to end to end
 	@python3 e2e/setup.py
 	@$(MAKE) --no-print-directory check
-	@$(PYTHON) -m pytest tests images/tests e2e
+	@$(PYTHON) e2e/all_tests.py
 
-test-unit: .venv  ## tests without a cluster
-	@$(PYTHON) -m pytest tests
+test-unit: .venv  ## the quick tests: no cluster, no API server, nothing that takes its time
+	@$(PYTHON) -m pytest tests -m "not slow" --numprocesses=2
 
 check: .venv  ## lint, types, import contracts, generated files up to date
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -13,6 +13,13 @@ from slipway import crdgen
 from slipway.api import KINDS
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts real programs isn't for every save of a file."""
+    for item in items:
+        if {"real_api", "helm"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def real_api() -> Iterator[Path]:
     """An administrator's kubeconfig."""

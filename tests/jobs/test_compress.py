@@ -11,6 +11,8 @@ from slipway_jobs import compress, measure
 from slipway_jobs.failure import Failure
 from slipway_jobs.measure import Comparison, Timing
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ import pytest
 from slipway_jobs import evaluate
 from slipway_jobs.failure import Failure
 
+pytestmark = pytest.mark.slow
+
 
 def measured() -> tuple[Any, Any]:
     """Recorded a a a a b b c c, decided a a a b b b c a."""

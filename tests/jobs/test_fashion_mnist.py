@@ -10,6 +10,8 @@ import pytest
 from slipway_jobs import compress
 from slipway_jobs.formats import idx
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path("/usr/share/datasets/fashion-mnist")
 CLASSES = [
     "T-shirt/top",

@@ -15,6 +15,8 @@ from slipway.contract.report import ExitCode, Outcome, TrainReport
 from slipway_jobs import launcher, report
 from slipway_jobs.failure import Failure
 
+pytestmark = pytest.mark.slow
+
 
 def failed(reason: str, code: ExitCode) -> Outcome:
     return report.failed("train", 2, Failure(reason, "m", code))

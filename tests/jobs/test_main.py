@@ -13,6 +13,8 @@ import pytest
 
 from slipway.contract.report import ExitCode
 
+pytestmark = pytest.mark.slow
+
 OWNER = {"kind": "K", "namespace": "n", "name": "x", "uid": "u"}
 PROBE = {"task": "probe", "modelName": "m"}
 

@@ -14,6 +14,8 @@ from slipway.contract.report import ExitCode
 from slipway_jobs.failure import Failure
 from slipway_jobs.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:

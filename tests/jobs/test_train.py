@@ -16,6 +16,8 @@ from slipway_jobs import train
 from slipway_jobs.failure import Failure
 from slipway_jobs.train import Run
 
+pytestmark = pytest.mark.slow
+
 
 def history(tasks: Any, name: str = "tiny") -> dict[str, Any]:
     told: dict[str, Any] = json.loads(tasks.store.read(f"store://models/{name}/evaluation.json"))["training"]

@@ -17,6 +17,8 @@ from kubernetes import client, config
 
 import apiserver
 
+pytestmark = pytest.mark.slow
+
 NAMESPACE = "default"
 TOY = Path(__file__).resolve().parents[1] / "toy_operator.py"
 

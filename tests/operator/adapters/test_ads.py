@@ -16,6 +16,8 @@ from slipway.router.message import CLUSTERS, ROUTES, Packed, packed
 from slipway.router.resources import Resources, build
 from slipway.router.tls import LEADER_NAME
 
+pytestmark = pytest.mark.slow
+
 ONE, TWO = "fashion-aaaaaa", "fashion-bbbbbb"
 
 

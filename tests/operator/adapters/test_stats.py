@@ -18,6 +18,8 @@ from slipway.router.resources import build
 from slipway.router.route import Arm, Route
 from slipway.router.traffic import Counters
 
+pytestmark = pytest.mark.slow
+
 OLD, NEW = "fashion-aaaaaa", "fashion-bbbbbb"
 KEY = "demo/fashion"
 REQUEST = service_pb2.ModelInferRequest(model_name="fashion")

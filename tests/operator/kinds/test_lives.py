@@ -12,6 +12,8 @@ from slipway.api import Dataset
 from slipway.kinds import CONTROLLERS
 from slipway.kinds.dataset import objects
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("Dataset", "TrainingRun", "CompressionJob", "Model", "ModelVersion")
 SEED_1 = {"split": {"seed": 1}}
 RUN, SMALL, BETTER, BETTER_SMALL = (

@@ -4,6 +4,8 @@ import pytest
 
 from canary_simulation import Scenario, run
 
+pytestmark = pytest.mark.slow
+
 RUNS = 2000
 NOISE = 0.015
 """Three standard errors of a share of 5 % in so many runs."""

@@ -18,6 +18,8 @@ from slipway.router.route import Arm, Endpoint, Route
 from slipway.router.tables import CLUSTER_HEADER
 from slipway.router.tls import ROUTER_NAME
 
+pytestmark = pytest.mark.slow
+
 OLD, NEW = "fashion-aaaaaa", "fashion-bbbbbb"
 REQUEST = service_pb2.ModelInferRequest(model_name="fashion")
 

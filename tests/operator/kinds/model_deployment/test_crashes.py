@@ -8,6 +8,8 @@ import pytest
 from cluster import Step, crash_everywhere, mangle_everywhere
 from routers import SLO, Script, Serving
 
+pytestmark = pytest.mark.slow
+
 # One metric and a short way, so that each of the many runs takes few seconds of the cluster's time.
 QUICK = {
     "slo": SLO,

@@ -11,6 +11,8 @@ from routers import CANARY, NAME, NAMESPACE, PLACE, ROLLOUT, SLO, Script, Servin
 from slipway.decision import Decision
 from slipway.kinds.model_deployment.decide import decide
 
+pytestmark = pytest.mark.slow
+
 DROP_TRIAL = ("ConfigMap", NAMESPACE, f"{NAME}-rollout")
 SLOW = Script(slow=0.31)
 
