@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 
 from slipway import metrics
-from slipway.adapters.kube import Conflict
+from slipway.adapters.kube import Conflict, NotFound
 from slipway.decision import Key
 
 log = logging.getLogger(__name__)
@@ -119,8 +119,8 @@ class Queue:
         except Exception as error:
             self._failures[key] += 1
             pause = backoff(self._failures[key], self._jitter())
-            # Somebody wrote between our look and our write: that is no fault, unless it goes on.
-            usual = isinstance(error, Conflict) and self._failures[key] <= USUAL_CONFLICTS
+            # Somebody wrote or deleted between our look and our write: that is no fault, unless it goes on.
+            usual = isinstance(error, Conflict | NotFound) and self._failures[key] <= USUAL_CONFLICTS
             level = logging.INFO if usual else logging.ERROR
             log.log(level, "%s: %s; trying again in %.1f s", key, error, pause, extra={"object": str(key)})
             metrics.QUEUE_RETRIES.inc()

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from slipway.adapters.kube import Conflict
+from slipway.adapters.kube import Conflict, NotFound
 from slipway.decision import Key
 from slipway.queue import FIRST_BACKOFF, LONGEST_BACKOFF, USUAL_CONFLICTS, Queue, backoff
 
@@ -190,9 +190,12 @@ def test_times_replaced_over_and_over_take_no_room() -> None:
     on_queue(work, then)
 
 
-def test_a_conflict_is_an_error_only_when_it_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [Conflict("the object has been modified"), NotFound("it is gone")])
+def test_a_write_that_comes_too_late_is_an_error_only_when_it_goes_on(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     async def work(key: Key) -> None:
-        raise Conflict("the object has been modified")
+        raise error
 
     async def then(queue: Queue) -> None:
         queue.add(A)
