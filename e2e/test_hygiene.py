@@ -1,7 +1,6 @@
 """What the other tests leave behind: it runs after them (conftest.py)."""
 
 import json
-import re
 import time
 from datetime import datetime
 
@@ -9,10 +8,6 @@ import given
 from conftest import restarts
 from stage import CHILDREN, MANAGED, OURS, Manifest, Stage
 
-EXPECTED = {
-    r"Lease slipway-operator: .*the object has been modified": "two replicas reached for it at once",
-}
-"""Words of a warning or an error that belong to what the tests do, and why."""
 SETTLING_SECONDS = 15
 REST_SECONDS = 30
 
@@ -48,9 +43,7 @@ def test_the_operator_has_logged_no_error(stage: Stage, began: datetime) -> None
     assert lines, "the log was read"
     bad = [line for line in lines if line.get("level") in ("error", "critical") or "exception" in line]
 
-    unexpected = [line for line in bad if not any(re.search(words, line["message"]) for words in EXPECTED)]
-
-    assert not unexpected, json.dumps(unexpected[:5], indent=1)
+    assert not bad, json.dumps(bad[:5], indent=1)
 
 
 def test_no_secret_of_the_store_is_in_what_people_can_read(stage: Stage, began: datetime) -> None:
