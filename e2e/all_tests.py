@@ -41,7 +41,9 @@ def read(report: Path) -> Counter[str]:
         for suite in ElementTree.parse(report).getroot().iter("testsuite"):
             failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
             skipped = int(suite.get("skipped", 0))
-            counts.update(failed=failed, skipped=skipped, passed=int(suite.get("tests", 0)) - failed - skipped)
+            counts.update(
+                failed=failed, skipped=skipped, passed=int(suite.get("tests", 0)) - failed - skipped
+            )
     return counts
 
 

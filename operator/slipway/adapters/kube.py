@@ -210,7 +210,7 @@ class Kube:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             metrics.API_REQUESTS.labels(verb, "none").inc()
             raise Unavailable(
-                f"{method} {path}: no answer from the API server ({error or type(error).__name__})"
+                f"{method} {path}: no answer from the API server ({str(error) or type(error).__name__})"
             ) from error
         metrics.API_REQUESTS.labels(verb, str(response.status)).inc()
         if response.status >= 300:

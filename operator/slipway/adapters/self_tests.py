@@ -167,7 +167,7 @@ class _Asker:
             ) as response:
                 answer = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise _Unanswered(f"{failing}: {error or type(error).__name__}") from error
+            raise _Unanswered(f"{failing}: {str(error) or type(error).__name__}") from error
         if response.status != 200:
             text = answer[:200].decode(errors="replace").strip()
             raise _Unanswered(f"{failing}: status {response.status} {text}".rstrip())

@@ -131,7 +131,9 @@ class Stats:
                 scrape = parse(await response.text())
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             if name not in self._failing:
-                logger.warning("Counters of router %s can't be read: %s", name, error or type(error).__name__)
+                logger.warning(
+                    "Counters of router %s can't be read: %s", name, str(error) or type(error).__name__
+                )
             self._failing.add(name)
             return None
         self._failing.discard(name)
