@@ -23,7 +23,8 @@ GROUP = "slipway.dev/"
 
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-TARGET = re.compile(r"\bmake ([a-z][a-z-]*)\b")
+TARGET = re.compile(r"(?m)^(?:[A-Z_]+=\S+ )*make ([a-z][a-z-]*)")
+"""At the start of a command, variables before it."""
 COMMAND = re.compile(r"kubectl slipway ([a-z]+)")
 REASON = re.compile(r"^\| `([A-Z][A-Za-z]+)` \|", re.MULTILINE)
 
