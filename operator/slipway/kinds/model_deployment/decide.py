@@ -184,7 +184,7 @@ def _canary(world: World, kept: Trial, target: Arm | None) -> Arm | None:
 
 def _moved(world: World, kept: Trial, canary: Arm, stable: Arm | None, desired: str) -> Run:
     deployment = world.deployment
-    way = trial.way(deployment, canary.version)
+    way = trial.way(deployment, canary.version, kept)
     gathered = trial.gather(world, kept, canary.name, stable.name if stable else None)
     verdicts = trial.verdicts(deployment, gathered, len(way.weights))
     facts = _facts(world, gathered, way, canary, stable, desired)

@@ -17,7 +17,7 @@ def status(world: World, desired: Arm | Waiting, run: Run, sized: Sizes) -> Mode
     host = f"{name}.{namespace}.svc.{world.platform.cluster_domain}"
     standing = states.standing(world, desired, run)
     autoscaling = figures.autoscaling(world, sized, stable)
-    way = trial.way(deployment, _subject(world, run))
+    way = trial.way(deployment, _subject(world, run), run.trial)
     return ModelDeploymentStatus(
         observed_generation=deployment.metadata.generation,
         phase=standing.phase,

@@ -39,7 +39,9 @@ def of(world: World, run: Run) -> Sizes:
         replicas[run.stable.name], scale, scaling = _stable(world, run, run.stable)
     if run.canary is not None and run.trial is not None:
         weight = plan.next_weight(
-            trial.way(world.deployment, run.canary.version), run.trial.position, run.stable is not None
+            trial.way(world.deployment, run.canary.version, run.trial),
+            run.trial.position,
+            run.stable is not None,
         )
         replicas[run.canary.name] = canary_replicas(world, run.stable, weight, run.canary.replicas)
     return Sizes(replicas, scale, scaling)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from slipway.api.model_deployment import Analysis, ModelDeployment
+from slipway.api.model_deployment import Analysis, ModelDeployment, RolloutSpec, Step
 from slipway.api.units import seconds
 from slipway.kinds.model_deployment import shown
 from slipway.kinds.model_deployment.objects import Outcome
@@ -33,12 +33,10 @@ class Look:
     stable: Counters
 
 
-def way(deployment: ModelDeployment, subject: str) -> plan.Plan:
-    """spec.rollout as the state machine takes it."""
-    rollout = deployment.spec.rollout
-    if rollout is None:
-        return plan.Plan(subject=subject)
-    stated = rollout.canary.steps if rollout.canary is not None else []
+def way(deployment: ModelDeployment, subject: str, kept: Trial | None) -> plan.Plan:
+    """spec.rollout as the state machine takes it, with the steps that the trial began with."""
+    rollout = deployment.spec.rollout or RolloutSpec()
+    stated = kept.stated if kept is not None and kept.stated is not None else _stated(deployment)
     metrics = deployment.spec.analysis.metrics if deployment.spec.analysis is not None else []
     return plan.Plan(
         subject=subject,
@@ -63,7 +61,14 @@ def at_weight(way: plan.Plan, position: plan.Position) -> bool:
 
 def begin(world: World, revision: str) -> Trial:
     """A rollout from its start. What was asked for before it began isn't meant for it."""
-    return Trial(plan.begin(revision, world.now), acts=asked(world.deployment))
+    return Trial(
+        plan.begin(revision, world.now), acts=asked(world.deployment), stated=_stated(world.deployment)
+    )
+
+
+def _stated(deployment: ModelDeployment) -> tuple[Step, ...]:
+    rollout = deployment.spec.rollout
+    return tuple(rollout.canary.steps) if rollout is not None and rollout.canary is not None else ()
 
 
 def outcome_of(position: plan.Position) -> Outcome | None:
@@ -231,7 +236,8 @@ def move(world: World, trial: Trial, facts: steps.Facts, way: plan.Plan) -> tupl
     if facts.act:
         acts[facts.act] = asked(world.deployment)[facts.act]
     if position.started != trial.position.started:
-        return Trial(position, acts=asked(world.deployment)), action  # retry: everything anew
+        # retry: everything anew
+        return Trial(position, acts=asked(world.deployment), stated=_stated(world.deployment)), action
     done = shown.done(world.deployment, way, trial, position, facts.verdicts)
     if position.evidence_since != trial.position.evidence_since or position.weight != trial.position.weight:
         trial = replace(trial, metrics={}, ratio=None, folded_until=None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from slipway.api.model_deployment import ModelDeployment, StepStatus
+from slipway.api.model_deployment import ModelDeployment, Step, StepStatus
 from slipway.api.reasons import Reason
 from slipway.decision import Target
 from slipway.kinds.model_deployment.objects import Model, Outcome, Revision
@@ -84,6 +84,9 @@ class Trial:
     """Those that are done with, and the figures they ended with."""
     acts: Mapping[str, str] = field(default_factory=dict)
     """promote, abort, retry -> value of the annotation that was acted upon last."""
+    stated: tuple[Step, ...] | None = None
+    """rollout.canary.steps when it began: an edit counts from the next rollout on, or a shorter list would promote
+    what hasn't passed the steps it had."""
 
     def to_json(self) -> str:
         data = {
@@ -93,6 +96,7 @@ class Trial:
             "foldedUntil": self.folded_until.isoformat() if self.folded_until is not None else None,
             "steps": [step.dump() for step in self.steps],
             "acts": dict(self.acts),
+            "stated": [step.dump() for step in self.stated] if self.stated is not None else None,
         }
         return json.dumps(data, separators=(",", ":"), sort_keys=True)
 
@@ -101,7 +105,7 @@ class Trial:
         """None for what nobody of us wrote: it counts as lost, and the records say what had been decided."""
         try:
             data = json.loads(text)
-            until, ratio = data["foldedUntil"], data["ratio"]
+            until, ratio, stated = data["foldedUntil"], data["ratio"], data["stated"]
             return cls(
                 position=plan.Position.from_json(data["position"]),
                 metrics={name: MetricState.from_json(state) for name, state in data["metrics"].items()},
@@ -109,6 +113,7 @@ class Trial:
                 folded_until=datetime.fromisoformat(until) if until is not None else None,
                 steps=tuple(StepStatus.model_validate(step) for step in data["steps"]),
                 acts=data["acts"],
+                stated=tuple(Step.model_validate(step) for step in stated) if stated is not None else None,
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             return None

@@ -279,6 +279,16 @@ def test_a_pause_among_the_steps_waits_its_time_or_for_promote() -> None:
     assert shown == [(20, "Pass"), ("pause", "Pass"), (50, "Pass"), ("pause", "Pass")]
 
 
+def test_steps_edited_on_trial_count_from_the_next_rollout_on() -> None:
+    cluster = serving(rollout={"canary": {"steps": [{"setWeight": 20}, {"pause": {}}, {"setWeight": 50}]}})
+    cluster.serve("v2")
+    cluster.until("Paused")
+    cluster.edit(*PLACE, {"spec": {"rollout": {"canary": {"steps": [{"setWeight": 20}]}}}})
+    cluster.tick(30)
+    assert cluster.status["phase"] == "Paused"
+    assert cluster.status["rollout"]["totalSteps"] == 2
+
+
 def test_a_version_that_turns_bad_in_a_pause_is_rolled_back() -> None:
     steps = [{"setWeight": 20}, {"pause": {}}]
     cluster = serving(**{**CANARY, "rollout": {"canary": {"steps": steps}}})
