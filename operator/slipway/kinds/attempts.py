@@ -127,7 +127,7 @@ def held(attempt: Attempt) -> tuple[Reason, str] | None:
 def waiting_for_pods(pods: int, begun: int = 0) -> str:
     if pods == 1:
         return "Waiting for its pod to start."
-    return f"Waiting for its {pods} pods to start" + (f"; {begun} of them run." if begun else ".")
+    return f"Waiting for its {pods} pods to start" + (f", {begun} of {pods} run." if begun else ".")
 
 
 def _read(objects: Objects, job: dict[str, Any]) -> Attempt:

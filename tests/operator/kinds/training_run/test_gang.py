@@ -58,7 +58,7 @@ def test_it_has_started_when_all_its_pods_have() -> None:
     job = the_job()
     first = make.running_pod(job, index=0)
     waits = make.decide(begun(), DATA, job, first, now=make.at(60))
-    assert summary(waits) == "Waiting for its 2 pods to start; 1 of them run."
+    assert summary(waits) == "Waiting for its 2 pods to start, 1 of 2 run."
     assert make.told(waits, "Trained")[1] == "Starting"
     both = make.decide(begun(), DATA, job, first, make.running_pod(job, index=1), now=make.at(60))
     assert make.told(both, "Trained")[1] == "Training"
