@@ -9,11 +9,14 @@ CLUSTER_NAME ?= slipway
 export CLUSTER CLUSTER_NAME
 export PATH := $(CACHE)/uv/bin:$(PATH)
 ifeq ($(CLUSTER),kind)
-export KUBECONFIG ?= $(CACHE)/kind/kubeconfig
+OWN := $(CACHE)/kind/kubeconfig
 export ROUTER ?= 127.0.0.1
 else
-export KUBECONFIG ?= $(CACHE)/clusters/$(CLUSTER_NAME)/kubeconfig
+OWN := $(CACHE)/clusters/$(CLUSTER_NAME)/kubeconfig
 endif
+# A demo or a test never goes to the cluster that the shell happens to point at; an install does.
+demo test: export KUBECONFIG := $(OWN)
+install: export KUBECONFIG := $(or $(KUBECONFIG),$(OWN))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit check generate cluster-up cluster-down clean-cluster images install bench

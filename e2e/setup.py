@@ -131,8 +131,14 @@ def run(title: str, step: Step) -> bool:
 
 
 def environment() -> dict[str, str]:
-    """With the uv that the first step brings."""
-    return {**os.environ, "PATH": f"{CACHE / 'uv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    """With the uv that the first step brings, and the cluster of ours, whatever the shell points at."""
+    kind = CACHE / "kind" / "kubeconfig"
+    bare = CACHE / "clusters" / os.environ.get("CLUSTER_NAME", "slipway") / "kubeconfig"
+    return {
+        **os.environ,
+        "PATH": f"{CACHE / 'uv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "KUBECONFIG": str(kind if os.environ.get("CLUSTER") == "kind" else bare),
+    }
 
 
 def show(text: str) -> None:
