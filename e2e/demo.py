@@ -134,14 +134,16 @@ def ending(cluster: Cluster, router: str, seconds: float) -> None:
 
 
 def serves(*versions: str) -> Done:
-    """The deployment is Ready with one of these versions as its stable one."""
+    """One of these versions is stable, and every router sends it everything."""
 
     def done(manifest: dict[str, Any]) -> int | None:
         if (manifest["kind"], manifest["metadata"]["name"]) != ("ModelDeployment", DEPLOYMENT):
             return failed(manifest)
         status = manifest.get("status") or {}
         stable = [r for r in status.get("revisions") or () if r["role"] == "Stable"]
-        arrived = any(r["modelVersionRef"]["name"] in versions and r.get("weight") == 100 for r in stable)
+        arrived = any(
+            r["modelVersionRef"]["name"] in versions and r.get("acknowledgedWeight") == 100 for r in stable
+        )
         # Later stages leave the deployment Degraded: with its version serving, this stage's work is done.
         return 0 if arrived else None
 
