@@ -37,10 +37,10 @@ BARE = (
     PYTHON,
     DATA,
     Step("binaries", "Kubernetes, etcd, containerd", ("e2e/cluster/slipway-cluster", "build"), "12 min; 1s"),
-    Step("images", "Container images", ("images/build",), "8 min; 5s"),
+    Step("images", "Container images", ("images/build",), "3 min; 1s"),
     Step("cluster", "Cluster", ("e2e/cluster/slipway-cluster", "up"), "20s"),
-    Step("load", "Images into the cluster", ("images/build", "--load"), "2 min; 5s"),
-    Step("chart", "Slipway's chart", ("e2e/install",), "40s"),
+    Step("load", "Images into the cluster", ("images/build", "--load"), "1 min; 2s"),
+    Step("chart", "Slipway's chart", ("e2e/install",), "20s"),
 )
 KIND_FILES = (f"IMAGES={CACHE}/kind/values.json", "VALUES=e2e/values-kind.yaml")
 KIND = (

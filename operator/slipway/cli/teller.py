@@ -117,11 +117,14 @@ def evidence(number: int, step: dict[str, Any], metric: dict[str, Any]) -> str:
     bounds = (
         f"{difference.get('lower', 0):+.4f} to {difference.get('upper', 0):+.4f}" if difference else "unknown"
     )
-    return (
+    said = (
         f"step {number} at {step.get('setWeight')} %: {metric['name']} [{style}]{metric['verdict']}[/{style}]: "
         f"canary {canary['bad']}/{canary['total']}, stable {stable['bad']}/{stable['total']}, "
-        f"difference {bounds}, allowed {metric.get('maxIncrease')}"
     )
+    if metric["verdict"] == "Fail" and (weighed := metric.get("evidence")):
+        # What a rollback is decided by; the interval is still wide after a few looks.
+        return f"{said}ln e-value {weighed['logE']}, rolled back at {weighed['rollbackAt']}"
+    return f"{said}difference {bounds}, allowed {metric.get('maxIncrease')}"
 
 
 def since(manifest: Manifest) -> str | None:

@@ -25,6 +25,7 @@ def step(verdict: str) -> dict[str, Any]:
         "name": "error_rate", "maxIncrease": 0.01, "verdict": verdict,
         "canary": {"total": 660, "bad": 3}, "stable": {"total": 2640, "bad": 1},
         "difference": {"estimate": 0.004, "lower": -0.0034, "upper": 0.0048},
+        "evidence": {"logE": 7.1, "rollbackAt": 5.99},
     }  # fmt: skip
     return {"rollout": {"revision": "fashion-84b1e0", "steps": [{"setWeight": 20, "metrics": [metric]}]}}
 
@@ -76,6 +77,12 @@ def test_a_metric_of_a_step_is_told_once_it_has_its_verdict() -> None:
         "difference -0.0034 to +0.0048, allowed 0.01"
     ]
     assert said.lines(deployment(**step("Pass")), 2) == []
+
+
+def test_a_rollback_is_told_with_the_evidence_it_was_decided_by() -> None:
+    assert plain(Teller().lines(deployment(**step("Fail")), 0))[1:] == [
+        "    step 1 at 20 %: error_rate Fail: canary 3/660, stable 1/2640, ln e-value 7.1, rolled back at 5.99"
+    ]
 
 
 @pytest.mark.parametrize("build", [make.training_run, make.compression_job, make.dataset])
